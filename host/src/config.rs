@@ -1,0 +1,126 @@
+//! What nginx hands to a host: everything a process needs to know, already validated.
+//!
+//! The module writes it as JSON into a memfd, whose number is the supervisor's only argument.
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The configuration of one generation's supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SupervisorConfig {
+    /// End B of the lifeline: EOF when master and workers of the generation have gone.
+    pub lifeline: RawFd,
+    /// The shared lease table.
+    pub leases: RawFd,
+    /// One eventfd per nginx worker slot, written to when a process becomes ready.
+    pub wakeups: Vec<RawFd>,
+    /// nginx's error log.
+    pub error_log: ErrorLog,
+    /// Settings common to all interpreters.
+    pub python: PythonConfig,
+    /// The groups in configuration order; their index is the group's index in the lease table.
+    pub groups: Vec<GroupConfig>,
+}
+
+/// An error log to write to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorLog {
+    /// Open for appending.
+    pub fd: RawFd,
+    /// Its name, to follow log rotation; `None` for stderr and for logs that are no files.
+    pub path: Option<PathBuf>,
+    /// nginx's number of the least severe level to write.
+    pub level: u8,
+}
+
+/// Facts about the server and settings that every interpreter shares.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PythonConfig {
+    /// `wsgi_python_home`.
+    pub home: Option<PathBuf>,
+    /// Version of nginx as (major, minor, patch).
+    pub server_version: (u32, u32, u32),
+}
+
+/// One `wsgi_daemon_process`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupConfig {
+    /// The group's name.
+    pub name: String,
+    /// `processes=`: how many processes.
+    pub processes: u16,
+    /// Whether `processes=` was written: that alone makes `wsgi.multiprocess` true.
+    pub multiprocess: bool,
+    /// `threads=`: request threads of each process, 1 or more.
+    pub threads: u16,
+    /// Who the processes run as; `None` when nginx was not started as root.
+    pub credentials: Option<Credentials>,
+    /// Home directory of the user the processes run as, from the user database.
+    pub user_home: Option<PathBuf>,
+    /// Name of the user the processes run as, from the user database.
+    pub user_name: Option<String>,
+    /// `umask=`.
+    pub umask: Option<u32>,
+    /// `home=`: working directory and first entry of `sys.path`.
+    pub home: Option<PathBuf>,
+    /// `python-path=`, or `wsgi_python_path` where the group has none of its own.
+    pub python_path: Vec<PathBuf>,
+    /// `python-home=`.
+    pub python_home: Option<PathBuf>,
+    /// `display-name=`, `%{GROUP}` already replaced.
+    pub display_name: Option<String>,
+    /// `shutdown-timeout=` in seconds; 0 waits for ever.
+    pub shutdown_timeout: u32,
+    /// Error log of the server the group belongs to, where it is not nginx's main one.
+    pub error_log: Option<ErrorLog>,
+    /// One listening unix socket for each process, bound by nginx.
+    pub listeners: Vec<Listener>,
+    /// The group's report, a memfd of [`crate::scoreboard::Reports`].
+    pub report: RawFd,
+}
+
+/// A listening unix socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listener {
+    /// The socket.
+    pub fd: RawFd,
+    /// Its path, unlinked at the generation's end.
+    pub path: PathBuf,
+}
+
+/// The identity of a daemon process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Credentials {
+    /// User, never 0.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// What one process's Python runtime is started with. The daemon process makes it from its
+/// [`GroupConfig`], the nginx worker from its own configuration for the embedded host.
+#[derive(Clone, Debug, Default)]
+pub struct RuntimeConfig {
+    /// Daemon process group, empty when embedded.
+    pub process_group: String,
+    /// Prefix of the Python installation or virtual environment.
+    pub python_home: Option<PathBuf>,
+    /// Directories for `site.addsitedir`; new entries go to the front of `sys.path`.
+    pub python_path: Vec<PathBuf>,
+    /// Goes before all of them (`home=`).
+    pub home: Option<PathBuf>,
+    /// Request threads of the process.
+    pub threads: u16,
+    /// Processes of the group, or nginx workers.
+    pub processes: u16,
+    /// `wsgi.multiprocess`.
+    pub multiprocess: bool,
+    /// `wsgi.run_once`.
+    pub run_once: bool,
+    /// Version of nginx.
+    pub server_version: (u32, u32, u32),
+}

@@ -1,0 +1,63 @@
+//! What the Python side sees of one request's connection.
+//!
+//! The server implements [`Exchange`] over a socket; the WSGI adapter drives it. All methods block
+//! and must be called without the GIL. They take `&self` and are safe from any thread, because an
+//! application may hand `wsgi.input`, `wsgi.errors` or `write` to threads of its own.
+
+use thiserror::Error;
+
+use crate::log::Level;
+
+/// Why the request body cannot be read any further.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum BodyError {
+    /// nginx closed the connection before the end of the body: the client has gone.
+    #[error("client connection closed")]
+    Closed,
+    /// Reading failed.
+    #[error("{0}")]
+    Io(String),
+}
+
+/// Nobody receives the response any more.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("client connection closed")]
+pub struct Disconnected;
+
+/// One request's way in and out.
+pub trait Exchange: Send + Sync {
+    /// Reads body bytes into `buf`, at least one unless the body is at its end (0). Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`BodyError`]; every later call fails in the same way.
+    fn read(&self, buf: &mut [u8]) -> Result<usize, BodyError>;
+
+    /// Queues status and headers; they leave with the first data or with the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] when the connection has failed before, or the headers are over the wire's
+    /// limit.
+    fn respond(
+        &self,
+        status: u16,
+        status_line: &[u8],
+        headers: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), Disconnected>;
+
+    /// Sends a block of the response body. Blocks while nginx takes no more.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] when nginx has closed the connection.
+    fn send(&self, block: &[u8]) -> Result<(), Disconnected>;
+
+    /// Sends one line to the request's error log. Lines longer than the wire allows are split,
+    /// never cut. Once the connection is lost the line goes to the process's own log.
+    fn log(&self, level: Level, line: &[u8]);
+
+    /// Whether nobody receives the response any more: an earlier call failed, or nginx has closed
+    /// the connection. Does not block.
+    fn is_disconnected(&self) -> bool;
+}

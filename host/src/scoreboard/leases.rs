@@ -1,0 +1,451 @@
+//! Which process is ready, and how many of its slots are taken.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::memory::{Mapping, MappingError};
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ProcessState {
+    /// There is none.
+    Gone = 0,
+    /// Forked, not yet able to serve.
+    Starting = 1,
+    /// Takes leases.
+    Ready = 2,
+    /// Finishes what it has.
+    Draining = 3,
+}
+
+impl ProcessState {
+    fn from_bits(bits: u64) -> Self {
+        match bits {
+            1 => ProcessState::Starting,
+            2 => ProcessState::Ready,
+            3 => ProcessState::Draining,
+            _ => ProcessState::Gone,
+        }
+    }
+}
+
+/// One group's part of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupShape {
+    /// Processes of the group.
+    pub processes: u16,
+    /// Slots (request threads) of each process.
+    pub threads: u16,
+}
+
+/// What the table's layout follows from; both sides compute it from the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    groups: Vec<GroupShape>,
+    first: Vec<usize>,
+    processes: usize,
+    workers: usize,
+}
+
+impl Shape {
+    /// A table for these groups, used by `workers` nginx workers.
+    pub fn new(groups: Vec<GroupShape>, workers: usize) -> Self {
+        let mut first = Vec::with_capacity(groups.len());
+        let mut processes = 0;
+        for group in &groups {
+            first.push(processes);
+            processes += usize::from(group.processes);
+        }
+        Shape { groups, first, processes, workers: workers.max(1) }
+    }
+
+    /// The groups in order.
+    pub fn groups(&self) -> &[GroupShape] {
+        &self.groups
+    }
+
+    /// The table-wide numbers of a group's processes.
+    pub fn processes_of(&self, group: usize) -> std::ops::Range<usize> {
+        let first = self.first[group];
+        first..first + usize::from(self.groups[group].processes)
+    }
+
+    // The table: a word per process, a cursor per group, held counts, waiting flags.
+    fn cursor_at(&self, group: usize) -> usize {
+        8 * (self.processes + group)
+    }
+
+    fn held_at(&self, process: usize, worker: usize) -> usize {
+        8 * (self.processes + self.groups.len() + process * self.workers + worker)
+    }
+
+    fn waiting_at(&self, group: usize, worker: usize) -> usize {
+        self.held_at(self.processes, 0) + 4 * (group * self.workers + worker)
+    }
+
+    fn bytes(&self) -> usize {
+        self.waiting_at(self.groups.len(), 0).max(8)
+    }
+}
+
+/// The right to send one request to one process.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a lease that is not released takes a slot for ever"]
+pub struct Lease {
+    /// Group in the table.
+    pub group: usize,
+    /// Process, counted within its group.
+    pub process: usize,
+    /// Which life of that process slot.
+    pub incarnation: u32,
+}
+
+/// state (8 bits) | busy (24 bits) | incarnation (32 bits): one word, so that a late release can
+/// never hit a successor.
+#[derive(Clone, Copy)]
+struct Word(u64);
+
+impl Word {
+    fn new(state: ProcessState, busy: u32, incarnation: u32) -> Self {
+        Word(state as u64 | u64::from(busy & 0xff_ffff) << 8 | u64::from(incarnation) << 32)
+    }
+
+    fn state(self) -> ProcessState {
+        ProcessState::from_bits(self.0 & 0xff)
+    }
+
+    fn busy(self) -> u32 {
+        (self.0 >> 8) as u32 & 0xff_ffff
+    }
+
+    fn incarnation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// The lease table. Every method is lock-free and safe from any process that maps it.
+pub struct Leases {
+    memory: Mapping,
+    shape: Shape,
+}
+
+impl Leases {
+    /// A new table in a memfd, to be inherited by fork and handed to the supervisor.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] when the memory cannot be had.
+    pub fn create(shape: Shape) -> Result<(Self, OwnedFd), MappingError> {
+        let (memory, fd) = Mapping::create(c"ngx-wsgi-leases", shape.bytes())?;
+        Ok((Leases { memory, shape }, fd))
+    }
+
+    /// The table behind `fd`, made with the same shape.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] when it cannot be mapped.
+    pub fn open(fd: BorrowedFd<'_>, shape: Shape) -> Result<Self, MappingError> {
+        let memory = Mapping::open(fd, shape.bytes())?;
+        memory.hide_from_children()?;
+        Ok(Leases { memory, shape })
+    }
+
+    /// A table of this process alone, for the embedded host.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] when the memory cannot be had.
+    pub fn private(shape: Shape) -> Result<Self, MappingError> {
+        Ok(Leases { memory: Mapping::private(shape.bytes())?, shape })
+    }
+
+    /// The table's shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn word(&self, group: usize, process: usize) -> &AtomicU64 {
+        let range = self.shape.processes_of(group);
+        assert!(process < range.len(), "process {process} is not in group {group}");
+        self.memory.at(8 * (range.start + process))
+    }
+
+    fn load(&self, group: usize, process: usize) -> Word {
+        Word(self.word(group, process).load(Ordering::Acquire))
+    }
+
+    fn held(&self, group: usize, process: usize, worker: usize) -> &AtomicU64 {
+        let worker = worker % self.shape.workers;
+        self.memory.at(self.shape.held_at(self.shape.processes_of(group).start + process, worker))
+    }
+
+    fn waiting(&self, group: usize, worker: usize) -> &AtomicU32 {
+        self.memory.at(self.shape.waiting_at(group, worker % self.shape.workers))
+    }
+
+    /// State of a process.
+    pub fn state(&self, group: usize, process: usize) -> ProcessState {
+        self.load(group, process).state()
+    }
+
+    /// Slots of a process that are taken.
+    pub fn busy(&self, group: usize, process: usize) -> u32 {
+        self.load(group, process).busy()
+    }
+
+    /// Which life of the process slot this is; 0 before the first.
+    pub fn incarnation(&self, group: usize, process: usize) -> u32 {
+        self.load(group, process).incarnation()
+    }
+
+    /// Whether any process of the group takes leases.
+    pub fn any_ready(&self, group: usize) -> bool {
+        (0..self.shape.processes_of(group).len())
+            .any(|process| self.state(group, process) == ProcessState::Ready)
+    }
+
+    /// Takes a slot of the ready process with most free ones. `None`: all are taken, or none is
+    /// ready.
+    pub fn lease(&self, group: usize, worker: usize) -> Option<Lease> {
+        let threads = u32::from(self.shape.groups[group].threads);
+        loop {
+            let (process, word) = (0..self.shape.processes_of(group).len())
+                .map(|process| (process, self.load(group, process)))
+                .filter(|(_, word)| word.state() == ProcessState::Ready && word.busy() < threads)
+                .min_by_key(|(_, word)| word.busy())?;
+            if let Some(lease) = self.take(group, process, word, worker) {
+                return Some(lease);
+            }
+        }
+    }
+
+    /// Takes a slot of this process whether one is free or not, in any state: for a request that
+    /// was sent to it, never taken up, and has to be sent again. The surplus waits for a thread.
+    pub fn insist(&self, group: usize, process: usize, worker: usize) -> Lease {
+        loop {
+            if let Some(lease) = self.take(group, process, self.load(group, process), worker) {
+                return lease;
+            }
+        }
+    }
+
+    fn take(&self, group: usize, process: usize, word: Word, worker: usize) -> Option<Lease> {
+        let lease = Lease { group, process, incarnation: word.incarnation() };
+        // Counted as held first: a worker that dies in between gives back one too many, which
+        // overcommits a slot for a moment; the other order would lose the slot for good.
+        self.count_held(&lease, worker, 1);
+        let next = Word::new(word.state(), word.busy() + 1, word.incarnation());
+        let swapped = self.word(group, process).compare_exchange(
+            word.0,
+            next.0,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if swapped.is_err() {
+            self.count_held(&lease, worker, -1);
+            return None;
+        }
+        Some(lease)
+    }
+
+    /// Gives a slot back. Without effect when the process has been replaced since.
+    pub fn release(&self, lease: Lease, worker: usize) {
+        self.give_back(lease.group, lease.process, lease.incarnation, 1);
+        self.count_held(&lease, worker, -1);
+    }
+
+    fn give_back(&self, group: usize, process: usize, incarnation: u32, count: u32) {
+        let _ = self.word(group, process).fetch_update(Ordering::AcqRel, Ordering::Acquire, |w| {
+            let word = Word(w);
+            (word.incarnation() == incarnation).then(|| {
+                Word::new(word.state(), word.busy().saturating_sub(count), incarnation).0
+            })
+        });
+    }
+
+    /// Only the worker itself, or its successor, changes its held counts.
+    fn count_held(&self, lease: &Lease, worker: usize, change: i32) {
+        let cell = self.held(lease.group, lease.process, worker);
+        let old = cell.load(Ordering::Relaxed);
+        let (incarnation, count) = ((old >> 32) as u32, old as u32);
+        let new = if incarnation == lease.incarnation {
+            count.saturating_add_signed(change)
+        } else if change > 0 {
+            change as u32
+        } else {
+            return;
+        };
+        cell.store(u64::from(lease.incarnation) << 32 | u64::from(new), Ordering::Release);
+    }
+
+    /// Gives back what a worker held when it died; called by its successor before it takes any.
+    pub fn reclaim(&self, worker: usize) {
+        for group in 0..self.shape.groups.len() {
+            for process in 0..self.shape.processes_of(group).len() {
+                let held = self.held(group, process, worker).swap(0, Ordering::AcqRel);
+                if held as u32 > 0 {
+                    self.give_back(group, process, (held >> 32) as u32, held as u32);
+                }
+            }
+            self.waiting(group, worker).store(0, Ordering::Release);
+        }
+    }
+
+    /// Marks the group as waited for by a worker. The worker must try [`Self::lease`] once more
+    /// afterwards, or a slot freed in between goes unnoticed.
+    pub fn wait(&self, group: usize, worker: usize) {
+        self.waiting(group, worker).store(1, Ordering::SeqCst);
+    }
+
+    /// Takes the next worker that waits for the group, round robin; it is to be woken. The caller
+    /// has just freed a slot.
+    pub fn next_waiting(&self, group: usize) -> Option<usize> {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let cursor: &AtomicU64 = self.memory.at(self.shape.cursor_at(group));
+        let start = cursor.load(Ordering::Relaxed) as usize;
+        (1..=self.shape.workers).map(|step| (start + step) % self.shape.workers).find(|worker| {
+            let taken = self.waiting(group, *worker).load(Ordering::SeqCst) != 0
+                && self.waiting(group, *worker).swap(0, Ordering::SeqCst) != 0;
+            if taken {
+                cursor.store(*worker as u64, Ordering::Relaxed);
+            }
+            taken
+        })
+    }
+
+    /// Begins the next life of a process slot: starting, nothing taken. Returns the incarnation.
+    pub fn begin(&self, group: usize, process: usize) -> u32 {
+        let incarnation = self.incarnation(group, process).wrapping_add(1);
+        let word = Word::new(ProcessState::Starting, 0, incarnation);
+        self.word(group, process).store(word.0, Ordering::Release);
+        incarnation
+    }
+
+    /// Moves a process to another state of its life; the busy count stays.
+    pub fn set_state(&self, group: usize, process: usize, state: ProcessState) {
+        let _ = self.word(group, process).fetch_update(Ordering::SeqCst, Ordering::Acquire, |w| {
+            let word = Word(w);
+            Some(Word::new(state, word.busy(), word.incarnation()).0)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn table(processes: u16, threads: u16, workers: usize) -> Leases {
+        Leases::private(Shape::new(vec![GroupShape { processes, threads }], workers)).unwrap()
+    }
+
+    fn ready(leases: &Leases, process: usize) {
+        leases.begin(0, process);
+        leases.set_state(0, process, ProcessState::Ready);
+    }
+
+    #[test]
+    fn only_ready_processes_are_leased() {
+        let leases = table(2, 1, 1);
+        assert_eq!(leases.lease(0, 0), None);
+        leases.begin(0, 1);
+        assert_eq!(leases.lease(0, 0), None);
+        leases.set_state(0, 1, ProcessState::Ready);
+        assert_eq!(leases.lease(0, 0).map(|l| l.process), Some(1));
+        assert_eq!(leases.lease(0, 0), None);
+    }
+
+    #[test]
+    fn the_least_busy_process_is_chosen() {
+        let leases = table(2, 2, 1);
+        ready(&leases, 0);
+        ready(&leases, 1);
+        let order: Vec<_> = (0..4).map(|_| leases.lease(0, 0).unwrap().process).collect();
+        assert_eq!(order, [0, 1, 0, 1]);
+        assert_eq!(leases.lease(0, 0), None);
+    }
+
+    #[test]
+    fn a_late_release_does_not_hit_the_successor() {
+        let leases = table(1, 1, 1);
+        ready(&leases, 0);
+        let old = leases.lease(0, 0).unwrap();
+        ready(&leases, 0);
+        let new = leases.lease(0, 0).unwrap();
+        leases.release(old, 0);
+        assert_eq!(leases.busy(0, 0), 1);
+        leases.release(new, 0);
+        assert_eq!(leases.busy(0, 0), 0);
+    }
+
+    #[test]
+    fn a_dead_workers_leases_come_back() {
+        let leases = table(2, 3, 2);
+        ready(&leases, 0);
+        ready(&leases, 1);
+        for _ in 0..4 {
+            std::mem::forget(leases.lease(0, 1));
+        }
+        let mine = leases.lease(0, 0).unwrap();
+        leases.reclaim(1);
+        assert_eq!(leases.busy(0, 0) + leases.busy(0, 1), 1);
+        leases.release(mine, 0);
+        assert_eq!(leases.busy(0, 0) + leases.busy(0, 1), 0);
+    }
+
+    #[test]
+    fn draining_keeps_the_count_and_takes_no_more() {
+        let leases = table(1, 2, 1);
+        ready(&leases, 0);
+        let lease = leases.lease(0, 0).unwrap();
+        leases.set_state(0, 0, ProcessState::Draining);
+        assert_eq!((leases.lease(0, 0), leases.busy(0, 0)), (None, 1));
+        leases.release(lease, 0);
+        assert_eq!(leases.busy(0, 0), 0);
+    }
+
+    #[test]
+    fn waiting_workers_are_woken_in_turn() {
+        let leases = table(1, 1, 3);
+        assert_eq!(leases.next_waiting(0), None);
+        leases.wait(0, 0);
+        leases.wait(0, 2);
+        let first = leases.next_waiting(0).unwrap();
+        let second = leases.next_waiting(0).unwrap();
+        assert_eq!([first, second].iter().sum::<usize>(), 2);
+        assert_eq!(leases.next_waiting(0), None);
+    }
+
+    /// Threads in the place of workers lease, hold, release, wait and die; at no time are there
+    /// more leases than slots, and in the end nothing is taken.
+    #[test]
+    fn no_slot_is_lost_or_doubled_under_threads() {
+        let leases = Arc::new(table(3, 4, 6));
+        let running = Arc::new(AtomicU32::new(0));
+        (0..3).for_each(|p| ready(&leases, p));
+        let workers: Vec<_> = (0..6)
+            .map(|worker| {
+                let (leases, running) = (Arc::clone(&leases), Arc::clone(&running));
+                std::thread::spawn(move || {
+                    for round in 0..20_000u32 {
+                        let Some(lease) = leases.lease(0, worker) else {
+                            leases.wait(0, worker);
+                            continue;
+                        };
+                        assert!(running.fetch_add(1, Ordering::SeqCst) < 12);
+                        if round % 7 == 0 {
+                            std::thread::yield_now();
+                        }
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        leases.release(lease, worker);
+                        leases.next_waiting(0);
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().for_each(|w| w.join().unwrap());
+        assert_eq!((0..3).map(|p| leases.busy(0, p)).sum::<u32>(), 0);
+    }
+}

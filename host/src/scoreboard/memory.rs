@@ -1,0 +1,108 @@
+//! A zeroed piece of memory, shared between processes or not.
+
+use std::ffi::CStr;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::mman::{madvise, mmap, mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags};
+use thiserror::Error;
+
+/// The memory could not be had.
+#[derive(Debug, Error)]
+#[error("cannot {step} {bytes} bytes of shared memory: {source}")]
+pub struct MappingError {
+    step: &'static str,
+    bytes: usize,
+    source: nix::Error,
+}
+
+/// A mapping that lives as long as this value in this process.
+pub struct Mapping {
+    base: NonNull<u8>,
+    len: NonZeroUsize,
+}
+
+// SAFETY: the mapping is plain memory; its users access it through atomics only.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// A memfd of `len` bytes (at least one) and its mapping.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] when the kernel refuses.
+    pub fn create(name: &CStr, len: usize) -> Result<(Self, OwnedFd), MappingError> {
+        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC)
+            .map_err(|source| MappingError { step: "create", bytes: len, source })?;
+        nix::unistd::ftruncate(&fd, len.max(1) as i64)
+            .map_err(|source| MappingError { step: "size", bytes: len, source })?;
+        Ok((Self::open(fd.as_fd(), len)?, fd))
+    }
+
+    /// Maps an existing memfd of at least `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] when the kernel refuses.
+    pub fn open(fd: BorrowedFd<'_>, len: usize) -> Result<Self, MappingError> {
+        let size = NonZeroUsize::new(len).unwrap_or(NonZeroUsize::MIN);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice overlays nothing.
+        let base = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, fd, 0) }
+            .map_err(|source| MappingError { step: "map", bytes: len, source })?;
+        Ok(Mapping { base: base.cast(), len: size })
+    }
+
+    /// Zeroed memory of this process alone.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] when the kernel refuses.
+    pub fn private(len: usize) -> Result<Self, MappingError> {
+        let size = NonZeroUsize::new(len).unwrap_or(NonZeroUsize::MIN);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice overlays nothing.
+        let base = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_PRIVATE) }
+            .map_err(|source| MappingError { step: "map", bytes: len, source })?;
+        Ok(Mapping { base: base.cast(), len: size })
+    }
+
+    /// Keeps the mapping out of processes forked from this one.
+    ///
+    /// # Errors
+    ///
+    /// [`MappingError`] when the kernel refuses.
+    pub fn hide_from_children(&self) -> Result<(), MappingError> {
+        // SAFETY: the advice changes what fork copies, not this process's view of the mapping.
+        unsafe { madvise(self.base.cast(), self.len.get(), MmapAdvise::MADV_DONTFORK) }
+            .map_err(|source| MappingError { step: "hide", bytes: self.len.get(), source })
+    }
+
+    /// A reference to the `T` at `offset`.
+    ///
+    /// `T` must be valid for any bit pattern and be changed through `&T` only atomically; this
+    /// crate uses atomics and structs of atomics.
+    ///
+    /// # Panics
+    ///
+    /// When `T` does not lie inside the mapping or not at its alignment: the layout code is wrong.
+    pub(super) fn at<T>(&self, offset: usize) -> &T {
+        assert!(offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.len.get()));
+        // SAFETY: in bounds by the assertion above.
+        let place = unsafe { self.base.add(offset) }.cast::<T>();
+        assert!(place.is_aligned());
+        // SAFETY: in bounds, aligned, mapped for the life of self; contents as documented.
+        unsafe { place.as_ref() }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: base and len are the mapping's own; references into it borrow self.
+        let _ = unsafe { munmap(self.base.cast(), self.len.get()) };
+    }
+}

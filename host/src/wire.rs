@@ -1,0 +1,20 @@
+//! The protocol between nginx and a host process.
+//!
+//! A connection is a unix stream socket that carries one exchange after another: nginx sends one
+//! REQUEST and its body, the host answers RESPONSE, any number of DATA, and END. LOG frames may
+//! stand anywhere before END. Every frame is an 8-byte header, little-endian, and a payload:
+//!
+//! ```text
+//! u32 payload length | u8 kind | u8 flags | u16 zero
+//! ```
+//!
+//! A connection that closes without END is a failed response. Lengths are checked against
+//! [`limit`] before anything is allocated.
+
+mod frame;
+mod request;
+mod response;
+
+pub use frame::{limit, BadFrame, Header, Kind, HEADER_LEN, LAST, LOG_MAX};
+pub use request::{key, Request, RequestEncoder, Target, HEAD_ONLY, NO_BODY, RELOADING};
+pub use response::{encode_head, Head, LogRecord, Outcome};

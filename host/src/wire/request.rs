@@ -1,0 +1,290 @@
+//! The REQUEST frame: where the request goes, and its environ.
+
+use super::frame::{put_bytes, put_u16, BadFrame, Fields, Header, Kind, HEADER_LEN};
+
+/// Request flag: no BODY frame follows.
+pub const NO_BODY: u8 = 1;
+/// Request flag: `wsgi_script_reloading` is on.
+pub const RELOADING: u8 = 2;
+/// Request flag: the client asked with HEAD, so no DATA is to be sent.
+pub const HEAD_ONLY: u8 = 4;
+
+const VERSION: u8 = 1;
+
+/// Environ keys that travel as one byte. The byte is the position plus one; zero says that the
+/// name follows in full.
+pub mod key {
+    /// Names in wire order; append only.
+    pub const WELL_KNOWN: [&str; 38] = [
+        "REQUEST_METHOD",
+        "REQUEST_URI",
+        "SCRIPT_NAME",
+        "PATH_INFO",
+        "QUERY_STRING",
+        "CONTENT_TYPE",
+        "CONTENT_LENGTH",
+        "SERVER_PROTOCOL",
+        "SERVER_NAME",
+        "SERVER_PORT",
+        "SERVER_ADDR",
+        "SERVER_SOFTWARE",
+        "SERVER_ADMIN",
+        "REMOTE_ADDR",
+        "REMOTE_PORT",
+        "REMOTE_USER",
+        "AUTH_TYPE",
+        "DOCUMENT_ROOT",
+        "CONTEXT_PREFIX",
+        "CONTEXT_DOCUMENT_ROOT",
+        "REQUEST_SCHEME",
+        "SCRIPT_FILENAME",
+        "HTTPS",
+        "HTTP_HOST",
+        "HTTP_USER_AGENT",
+        "HTTP_ACCEPT",
+        "HTTP_ACCEPT_LANGUAGE",
+        "HTTP_ACCEPT_ENCODING",
+        "HTTP_CONNECTION",
+        "HTTP_COOKIE",
+        "HTTP_REFERER",
+        "HTTP_AUTHORIZATION",
+        "mod_wsgi.request_id",
+        "mod_wsgi.connection_id",
+        "mod_wsgi.listener_host",
+        "mod_wsgi.listener_port",
+        "mod_wsgi.server_pid",
+        "mod_wsgi.mount_point",
+    ];
+
+    /// The wire byte of a name, 0 when it has none.
+    pub fn code(name: &[u8]) -> u8 {
+        WELL_KNOWN
+            .iter()
+            .position(|known| known.as_bytes() == name)
+            .map_or(0, |position| position as u8 + 1)
+    }
+
+    /// The name of a wire byte.
+    pub fn name(code: u8) -> Option<&'static str> {
+        WELL_KNOWN.get((code as usize).checked_sub(1)?).copied()
+    }
+}
+
+/// Writes a REQUEST frame: the fixed part first, then environ entries, then [`Self::finish`].
+pub struct RequestEncoder {
+    out: Vec<u8>,
+    count_at: usize,
+    count: u16,
+}
+
+/// The target and times of a request, as they travel and as the host sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`].
+    pub flags: u8,
+    /// Unique within the generation; names the request in reports.
+    pub id: u64,
+    /// When nginx had the request, microseconds since the epoch.
+    pub start_us: u64,
+    /// When nginx asked for a slot, microseconds since the epoch.
+    pub queue_us: u64,
+    /// Effective daemon process group, empty for embedded.
+    pub process_group: &'a [u8],
+    /// Effective application group, empty for the main interpreter.
+    pub application_group: &'a [u8],
+    /// Path of the WSGI script.
+    pub script: &'a [u8],
+    /// Name of the callable in the script.
+    pub callable: &'a [u8],
+    environ: Fields<'a>,
+    count: u16,
+}
+
+impl PartialEq for Fields<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Fields<'_> {}
+
+impl std::fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// The fixed part of a request, for the encoder.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Target<'a> {
+    pub flags: u8,
+    pub id: u64,
+    pub start_us: u64,
+    pub queue_us: u64,
+    pub process_group: &'a [u8],
+    pub application_group: &'a [u8],
+    pub script: &'a [u8],
+    pub callable: &'a [u8],
+}
+
+impl RequestEncoder {
+    /// Starts a frame for `target`.
+    pub fn new(target: &Target<'_>) -> Self {
+        let mut out = Vec::with_capacity(1024);
+        out.extend_from_slice(&[0; HEADER_LEN]);
+        out.push(VERSION);
+        out.push(target.flags);
+        for value in [target.id, target.start_us, target.queue_us] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        for value in
+            [target.process_group, target.application_group, target.script, target.callable]
+        {
+            put_bytes(&mut out, value);
+        }
+        let count_at = out.len();
+        put_u16(&mut out, 0);
+        RequestEncoder { out, count_at, count: 0 }
+    }
+
+    /// Adds an environ entry. A name longer than 65,535 bytes or an entry past the 65,535th is
+    /// left out; nginx's own header limits are far below both.
+    pub fn entry(&mut self, name: &[u8], value: &[u8]) {
+        let Ok(name_len) = u16::try_from(name.len()) else { return };
+        let Some(count) = self.count.checked_add(1) else { return };
+        self.count = count;
+        let code = key::code(name);
+        self.out.push(code);
+        if code == 0 {
+            put_u16(&mut self.out, name_len);
+            self.out.extend_from_slice(name);
+        }
+        put_bytes(&mut self.out, value);
+    }
+
+    /// The finished frame.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFrame::Length`] when the environ is over the limit of a REQUEST frame.
+    pub fn finish(mut self) -> Result<Vec<u8>, BadFrame> {
+        self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_le_bytes());
+        let len = self.out.len() - HEADER_LEN;
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if len > super::limit(Kind::Request) {
+            return Err(BadFrame::Length(Kind::Request, len));
+        }
+        self.out[..HEADER_LEN].copy_from_slice(&Header::new(Kind::Request, 0, len).encode());
+        Ok(self.out)
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads the payload of a REQUEST frame and checks every entry of it.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFrame`] naming the field that is cut short or invalid.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, BadFrame> {
+        let mut fields = Fields(payload);
+        if fields.u8("version")? != VERSION {
+            return Err(BadFrame::Invalid("version"));
+        }
+        let request = Request {
+            flags: fields.u8("flags")?,
+            id: fields.u64("id")?,
+            start_us: fields.u64("start")?,
+            queue_us: fields.u64("queue")?,
+            process_group: fields.bytes("process group")?,
+            application_group: fields.bytes("application group")?,
+            script: fields.bytes("script")?,
+            callable: fields.bytes("callable")?,
+            count: fields.u16("entries")?,
+            environ: fields.clone(),
+        };
+        let mut rest = request.environ.clone();
+        for _ in 0..request.count {
+            entry(&mut rest)?;
+        }
+        if !rest.0.is_empty() {
+            return Err(BadFrame::Invalid("length"));
+        }
+        Ok(request)
+    }
+
+    /// The environ entries in wire order: name and value, undecoded.
+    pub fn environ(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut fields = self.environ.clone();
+        // decode() has walked all entries, so none of them fails here.
+        (0..self.count).map_while(move |_| entry(&mut fields).ok())
+    }
+
+    /// The first value of an environ entry.
+    pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.environ().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+fn entry<'a>(fields: &mut Fields<'a>) -> Result<(&'a [u8], &'a [u8]), BadFrame> {
+    let name = match fields.u8("key code")? {
+        0 => {
+            let len = fields.u16("name length")? as usize;
+            fields.take(len, "name")?
+        }
+        code => key::name(code).ok_or(BadFrame::Invalid("key code"))?.as_bytes(),
+    };
+    Ok((name, fields.bytes("value")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(
+            group in proptest::collection::vec(any::<u8>(), 0..40),
+            entries in proptest::collection::vec(
+                (proptest::collection::vec(any::<u8>(), 0..60),
+                 proptest::collection::vec(any::<u8>(), 0..300)), 0..50),
+        ) {
+            let target = Target { id: 7, application_group: &group, script: b"/a", callable: b"application", ..Target::default() };
+            let mut encoder = RequestEncoder::new(&target);
+            for (name, value) in &entries {
+                encoder.entry(name, value);
+            }
+            let frame = encoder.finish().unwrap();
+            let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
+            prop_assert_eq!(request.application_group, &group[..]);
+            let seen: Vec<_> = request.environ().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+            prop_assert_eq!(seen, entries);
+        }
+
+        #[test]
+        fn no_payload_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(request) = Request::decode(&bytes) {
+                prop_assert!(request.environ().count() <= 65_535);
+            }
+        }
+
+        #[test]
+        fn every_cut_is_noticed(cut in 0usize..120) {
+            let mut encoder = RequestEncoder::new(&Target { script: b"/srv/a.wsgi", callable: b"application", ..Target::default() });
+            encoder.entry(b"PATH_INFO", b"/x");
+            encoder.entry(b"X_OTHER", b"y");
+            let frame = encoder.finish().unwrap();
+            let payload = &frame[HEADER_LEN..];
+            prop_assume!(cut < payload.len());
+            prop_assert!(Request::decode(&payload[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn well_known_keys_take_one_byte() {
+        assert_eq!(key::name(key::code(b"PATH_INFO")), Some("PATH_INFO"));
+        assert_eq!(key::code(b"HTTP_X_UNHEARD_OF"), 0);
+        assert_eq!(key::name(0), None);
+        assert_eq!(key::name(200), None);
+    }
+}

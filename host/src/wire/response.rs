@@ -1,0 +1,204 @@
+//! RESPONSE, LOG and END payloads.
+
+use super::frame::{put_bytes, put_u16, BadFrame, Fields, Header, Kind, HEADER_LEN};
+
+/// How an exchange ended, as END says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// The response is whole.
+    Complete = 0,
+    /// The application failed before RESPONSE: nginx answers 500.
+    Failed = 1,
+    /// The application failed in the middle of the body: the client must see that.
+    Aborted = 2,
+}
+
+impl Outcome {
+    /// Reads the payload of an END frame.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFrame`] when it is not one known byte.
+    pub fn decode(payload: &[u8]) -> Result<Self, BadFrame> {
+        match payload {
+            [0] => Ok(Outcome::Complete),
+            [1] => Ok(Outcome::Failed),
+            [2] => Ok(Outcome::Aborted),
+            [] => Err(BadFrame::Truncated("outcome")),
+            _ => Err(BadFrame::Invalid("outcome")),
+        }
+    }
+}
+
+/// Appends a whole RESPONSE frame.
+///
+/// `status_line` is the application's, code and reason ("404 Not Found"). The caller has validated
+/// everything (no control characters); lengths over the limit are refused.
+///
+/// # Errors
+///
+/// [`BadFrame::Length`] when the headers are over the limit of a RESPONSE frame.
+pub fn encode_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    status_line: &[u8],
+    headers: &[(Vec<u8>, Vec<u8>)],
+) -> Result<(), BadFrame> {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER_LEN]);
+    put_u16(out, status);
+    put_bytes(out, status_line);
+    put_u16(out, u16::try_from(headers.len()).unwrap_or(u16::MAX));
+    for (name, value) in headers.iter().take(usize::from(u16::MAX)) {
+        put_bytes(out, name);
+        put_bytes(out, value);
+    }
+    let len = u32::try_from(out.len() - start - HEADER_LEN).unwrap_or(u32::MAX);
+    if len > super::limit(Kind::Response) || headers.len() > usize::from(u16::MAX) {
+        out.truncate(start);
+        return Err(BadFrame::Length(Kind::Response, len));
+    }
+    out[start..start + HEADER_LEN]
+        .copy_from_slice(&Header::new(Kind::Response, 0, len).encode());
+    Ok(())
+}
+
+/// A decoded RESPONSE payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// Three-digit status code.
+    pub status: u16,
+    /// Code and reason phrase.
+    pub status_line: &'a [u8],
+    headers: Fields<'a>,
+    count: u16,
+}
+
+impl<'a> Head<'a> {
+    /// Reads the payload of a RESPONSE frame and checks that it can go into an HTTP response as it
+    /// is: the host may be hostile.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFrame`] naming the field that is cut short or holds what HTTP forbids.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, BadFrame> {
+        let mut fields = Fields(payload);
+        let status = fields.u16("status")?;
+        if !(100..=999).contains(&status) {
+            return Err(BadFrame::Invalid("status"));
+        }
+        let status_line = fields.bytes("status line")?;
+        if status_line.len() < 3 || status_line.iter().any(|b| forbidden(*b)) {
+            return Err(BadFrame::Invalid("status line"));
+        }
+        let head = Head {
+            status,
+            status_line,
+            count: fields.u16("header count")?,
+            headers: fields.clone(),
+        };
+        let mut rest = head.headers.clone();
+        for _ in 0..head.count {
+            let (name, value) = pair(&mut rest)?;
+            if name.is_empty() || name.iter().any(|b| forbidden(*b) || *b == b':' || *b == b' ') {
+                return Err(BadFrame::Invalid("header name"));
+            }
+            if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+                return Err(BadFrame::Invalid("header value"));
+            }
+        }
+        if !rest.0.is_empty() {
+            return Err(BadFrame::Invalid("length"));
+        }
+        Ok(head)
+    }
+
+    /// Header names and values in the application's order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut fields = self.headers.clone();
+        (0..self.count).map_while(move |_| pair(&mut fields).ok())
+    }
+}
+
+fn pair<'a>(fields: &mut Fields<'a>) -> Result<(&'a [u8], &'a [u8]), BadFrame> {
+    Ok((fields.bytes("header name")?, fields.bytes("header value")?))
+}
+
+fn forbidden(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f
+}
+
+/// A decoded LOG payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRecord<'a> {
+    /// nginx's numeric level, 1 (emerg) to 8 (debug).
+    pub level: u8,
+    /// One line of text, undecoded.
+    pub text: &'a [u8],
+}
+
+impl<'a> LogRecord<'a> {
+    /// Appends a whole LOG frame; text beyond [`super::LOG_MAX`] is for the caller to split.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let text = &self.text[..self.text.len().min(super::LOG_MAX)];
+        out.extend_from_slice(&Header::new(Kind::Log, 0, text.len() as u32 + 1).encode());
+        out.push(self.level);
+        out.extend_from_slice(text);
+    }
+
+    /// Reads the payload of a LOG frame.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFrame`] when it is empty or the level is none of nginx's.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, BadFrame> {
+        let mut fields = Fields(payload);
+        let level = fields.u8("log level")?;
+        if !(1..=8).contains(&level) {
+            return Err(BadFrame::Invalid("log level"));
+        }
+        Ok(LogRecord { level, text: fields.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_head(&mut out, 200, b"200 OK", headers).unwrap();
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn headers_keep_order_and_repeats(
+            headers in proptest::collection::vec(("[A-Za-z-]{1,20}", "[ -~]{0,80}"), 0..30)
+        ) {
+            let headers: Vec<_> =
+                headers.into_iter().map(|(n, v)| (n.into_bytes(), v.into_bytes())).collect();
+            let frame = head(&headers);
+            let decoded = Head::decode(&frame[HEADER_LEN..]).unwrap();
+            let seen: Vec<_> = decoded.headers().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+            prop_assert_eq!(seen, headers);
+        }
+
+        #[test]
+        fn no_payload_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Head::decode(&bytes);
+            let _ = LogRecord::decode(&bytes);
+            let _ = Outcome::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn response_splitting_is_refused() {
+        for (name, value) in [(&b"X"[..], &b"a\r\nSet-Cookie: b"[..]), (b"X\r\nY", b"a"), (b"X: y", b"a")] {
+            let frame = head(&[(name.to_vec(), value.to_vec())]);
+            assert!(Head::decode(&frame[HEADER_LEN..]).is_err());
+        }
+    }
+}
