@@ -20,6 +20,10 @@ pub struct SupervisorConfig {
     pub error_log: ErrorLog,
     /// Settings common to all interpreters.
     pub python: PythonConfig,
+    /// User of nginx's workers: apart from root, who else may connect to a daemon process. `None`
+    /// leaves that to the sockets' permissions.
+    #[serde(default)]
+    pub worker_uid: Option<u32>,
     /// The groups in configuration order; their index is the group's index in the lease table.
     pub groups: Vec<GroupConfig>,
 }

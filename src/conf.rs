@@ -1,0 +1,20 @@
+//! Directives and what they configure.
+
+mod aliases;
+mod commands;
+mod daemon;
+mod location;
+mod main;
+mod params;
+mod token;
+mod upstream;
+mod value;
+
+pub use aliases::Alias;
+pub use commands::COMMANDS;
+pub use location::LocationConf;
+pub use main::{GroupDefinition, MainConf};
+pub use params::Param;
+pub use token::{with_port, Token};
+pub use upstream::merge_upstream;
+pub use value::Setting;

@@ -1,0 +1,138 @@
+//! wsgi_script_alias.
+
+use std::rc::Rc;
+
+use nginx_sys::ngx_str_t;
+
+use super::value::Setting;
+use crate::ffi::{bytes, code, conf_warn, text, Conf, ConfigError};
+use crate::route::covers;
+
+/// One `wsgi_script_alias`.
+#[derive(Clone, Debug)]
+pub struct Alias {
+    /// The URL-path.
+    pub path: Vec<u8>,
+    /// File or directory.
+    pub target: Vec<u8>,
+    pub process_group: Option<Setting>,
+    pub application_group: Option<Setting>,
+    /// Taken literally, as mod_wsgi does.
+    pub callable: Option<String>,
+    pub pass_authorization: Option<bool>,
+    /// `file:line`.
+    pub place: String,
+}
+
+/// The aliases that apply at one level of the configuration, in the order they are tried.
+#[derive(Clone, Debug, Default)]
+pub struct Aliases {
+    /// Declared at this very level.
+    pub own: Vec<Rc<Alias>>,
+    /// From the levels around it, innermost first.
+    pub inherited: Vec<Rc<Alias>>,
+    /// `wsgi_script_alias off`: none of the inherited ones.
+    pub off: bool,
+}
+
+impl Aliases {
+    /// Takes over what the level around this one has.
+    pub fn merge(&mut self, outer: &Aliases) {
+        if !self.off {
+            self.inherited = outer.own.iter().chain(&outer.inherited).cloned().collect();
+        }
+    }
+
+    /// Adds a directive's alias; warns when an earlier one of the level takes all its requests.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], logged.
+    pub fn add(&mut self, cf: Conf) -> Result<(), ConfigError> {
+        if cf.words().len() == 2 && cf.word(1)? == "off" {
+            if self.off {
+                return Err(cf.error("is duplicate"));
+            }
+            self.off = true;
+            return Ok(());
+        }
+        let alias = Alias::read(cf)?;
+        if let Some(earlier) = self.own.iter().find(|own| covers(&own.path, &alias.path)) {
+            conf_warn(
+                cf.as_ptr(),
+                format_args!(
+                    "\"wsgi_script_alias\" \"{}\" can never match: \"{}\" in {} comes first",
+                    text(&alias.path),
+                    text(&earlier.path),
+                    earlier.place
+                ),
+            );
+        }
+        self.own.push(Rc::new(alias));
+        Ok(())
+    }
+}
+
+impl Alias {
+    fn read(cf: Conf) -> Result<Self, ConfigError> {
+        let words = cf.words();
+        if words.len() < 3 {
+            return Err(cf.error("requires at least two arguments"));
+        }
+        let path = cf.word(1)?;
+        if !path.starts_with('/') {
+            return Err(cf.error(format_args!("has invalid URL-path \"{path}\": no leading slash")));
+        }
+        let mut alias = Alias {
+            path: path.as_bytes().to_vec(),
+            target: full_name(cf, words[2])?,
+            process_group: None,
+            application_group: None,
+            callable: None,
+            pass_authorization: None,
+            place: cf.place(),
+        };
+        for index in 3..words.len() {
+            alias.option(cf, cf.word(index)?)?;
+        }
+        Ok(alias)
+    }
+
+    fn option(&mut self, cf: Conf, option: &str) -> Result<(), ConfigError> {
+        let invalid = || cf.error(format_args!("has invalid option \"{option}\""));
+        let (name, value) = option.split_once('=').ok_or_else(invalid)?;
+        if value.is_empty() {
+            return Err(cf.error(format_args!("has an empty value for \"{name}\"")));
+        }
+        match name {
+            "process-group" => self.process_group = Some(Setting::compile(cf, value)?),
+            "application-group" => self.application_group = Some(Setting::compile(cf, value)?),
+            "callable-object" => self.callable = Some(value.to_owned()),
+            "pass-authorization" => {
+                self.pass_authorization = Some(on_off(value).ok_or_else(invalid)?)
+            }
+            _ => return Err(invalid()),
+        }
+        Ok(())
+    }
+}
+
+/// `on` or `off` in any letter case, as both nginx and mod_wsgi take it.
+fn on_off(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A file name relative to nginx's prefix made absolute.
+pub fn full_name(cf: Conf, mut word: ngx_str_t) -> Result<Vec<u8>, ConfigError> {
+    // SAFETY: word is one of the directive's words; nginx allocates the result in the cycle's pool.
+    unsafe {
+        if nginx_sys::ngx_conf_full_name(cf.get().cycle, &mut word, 0) != code::OK {
+            return Err(ConfigError);
+        }
+        Ok(bytes(&word).to_vec())
+    }
+}

@@ -1,0 +1,345 @@
+//! The table of directives, and their handlers.
+
+use std::ffi::{c_char, c_void, CStr};
+use std::mem::offset_of;
+use std::path::PathBuf;
+use std::ptr::{addr_of, addr_of_mut, null_mut};
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_command_t, ngx_conf_set_bitmask_slot, ngx_conf_set_bufs_slot, ngx_conf_set_flag_slot,
+    ngx_conf_set_msec_slot, ngx_conf_set_path_slot, ngx_conf_set_size_slot,
+    ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_core_srv_conf_t, ngx_http_upstream_conf_t,
+    ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_FLAG,
+    NGX_CONF_TAKE1, NGX_CONF_TAKE1234, NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF,
+    NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
+};
+
+use super::aliases::full_name;
+use super::daemon::{path_list, DaemonOptions};
+use super::main::{GroupDefinition, GroupReference};
+use super::value::Setting;
+use super::{LocationConf, MainConf, Param};
+use crate::ffi::{enclosing, guard, Conf, ConfigError};
+
+type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+type Handler<T> = fn(Conf, &mut T) -> Result<(), ConfigError>;
+
+const M: u32 = NGX_HTTP_MAIN_CONF;
+const S: u32 = NGX_HTTP_SRV_CONF;
+const ANY: u32 = M | S | NGX_HTTP_LOC_CONF;
+const ANY_AND_IF: u32 = ANY | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CONF;
+
+/// nginx compares names up to their NUL.
+const fn name(s: &'static CStr) -> ngx_str_t {
+    ngx_str_t { len: s.count_bytes(), data: s.as_ptr().cast_mut().cast() }
+}
+
+const fn command(
+    s: &'static CStr,
+    place: u32,
+    args: u32,
+    set: Setter,
+    conf: usize,
+    offset: usize,
+    post: *mut c_void,
+) -> ngx_command_t {
+    ngx_command_t {
+        name: name(s),
+        type_: (place | args) as ngx_uint_t,
+        set: Some(set),
+        conf,
+        offset,
+        post,
+    }
+}
+
+/// A directive of the location level with a handler of ours.
+const fn local(s: &'static CStr, place: u32, args: u32, set: Setter) -> ngx_command_t {
+    command(s, place, args, set, NGX_HTTP_LOC_CONF_OFFSET, 0, null_mut())
+}
+
+/// A directive of the main level with a handler of ours.
+const fn global(s: &'static CStr, place: u32, args: u32, set: Setter) -> ngx_command_t {
+    command(s, place, args, set, NGX_HTTP_MAIN_CONF_OFFSET, 0, null_mut())
+}
+
+/// A flag of the location level.
+const fn flag(s: &'static CStr, place: u32, offset: usize) -> ngx_command_t {
+    command(
+        s,
+        place,
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset,
+        null_mut(),
+    )
+}
+
+/// A directive of the upstream family, set by nginx itself.
+const fn family(s: &'static CStr, args: u32, set: Setter, field: usize) -> ngx_command_t {
+    let offset = offset_of!(LocationConf, upstream) + field;
+    command(s, ANY, args, set, NGX_HTTP_LOC_CONF_OFFSET, offset, null_mut())
+}
+
+macro_rules! field {
+    ($name:ident) => {
+        offset_of!(ngx_http_upstream_conf_t, $name)
+    };
+}
+
+#[cfg(not(ngx_complex_limit_rate))]
+const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
+#[cfg(ngx_complex_limit_rate)]
+const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
+
+/// The directives. Mutable because nginx's table type is; nobody writes to it.
+pub static mut COMMANDS: [ngx_command_t; 33] = [
+    local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, set::<LocationConf, 0>),
+    local(c"wsgi_process_group", ANY_AND_IF, NGX_CONF_TAKE1, set::<LocationConf, 1>),
+    local(c"wsgi_application_group", ANY_AND_IF, NGX_CONF_TAKE1, set::<LocationConf, 2>),
+    local(c"wsgi_callable_object", ANY_AND_IF, NGX_CONF_TAKE1, set::<LocationConf, 3>),
+    local(c"wsgi_param", ANY_AND_IF, NGX_CONF_TAKE23, set::<LocationConf, 4>),
+    global(c"wsgi_daemon_process", M | S, NGX_CONF_1MORE, set::<MainConf, 0>),
+    global(c"wsgi_socket_prefix", M, NGX_CONF_TAKE1, set::<MainConf, 1>),
+    global(c"wsgi_daemon_executable", M, NGX_CONF_TAKE1, set::<MainConf, 2>),
+    global(c"wsgi_python_home", M, NGX_CONF_TAKE1, set::<MainConf, 3>),
+    global(c"wsgi_python_path", M, NGX_CONF_TAKE1, set::<MainConf, 4>),
+    global(c"wsgi_embedded_threads", M, NGX_CONF_TAKE1, set::<MainConf, 5>),
+    flag(c"wsgi_pass_authorization", ANY_AND_IF, offset_of!(LocationConf, pass_authorization)),
+    flag(c"wsgi_script_reloading", ANY_AND_IF, offset_of!(LocationConf, script_reloading)),
+    flag(c"wsgi_chunked_request", ANY_AND_IF, offset_of!(LocationConf, chunked_request)),
+    family(c"wsgi_buffering", NGX_CONF_FLAG, ngx_conf_set_flag_slot, field!(buffering)),
+    family(
+        c"wsgi_request_buffering",
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        field!(request_buffering),
+    ),
+    family(
+        c"wsgi_ignore_client_abort",
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        field!(ignore_client_abort),
+    ),
+    family(
+        c"wsgi_intercept_errors",
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        field!(intercept_errors),
+    ),
+    family(c"wsgi_force_ranges", NGX_CONF_FLAG, ngx_conf_set_flag_slot, field!(force_ranges)),
+    family(c"wsgi_connect_timeout", NGX_CONF_TAKE1, ngx_conf_set_msec_slot, field!(connect_timeout)),
+    family(c"wsgi_send_timeout", NGX_CONF_TAKE1, ngx_conf_set_msec_slot, field!(send_timeout)),
+    family(c"wsgi_read_timeout", NGX_CONF_TAKE1, ngx_conf_set_msec_slot, field!(read_timeout)),
+    family(c"wsgi_buffer_size", NGX_CONF_TAKE1, ngx_conf_set_size_slot, field!(buffer_size)),
+    family(c"wsgi_buffers", NGX_CONF_TAKE2, ngx_conf_set_bufs_slot, field!(bufs)),
+    family(
+        c"wsgi_busy_buffers_size",
+        NGX_CONF_TAKE1,
+        ngx_conf_set_size_slot,
+        field!(busy_buffers_size_conf),
+    ),
+    family(
+        c"wsgi_max_temp_file_size",
+        NGX_CONF_TAKE1,
+        ngx_conf_set_size_slot,
+        field!(max_temp_file_size_conf),
+    ),
+    family(
+        c"wsgi_temp_file_write_size",
+        NGX_CONF_TAKE1,
+        ngx_conf_set_size_slot,
+        field!(temp_file_write_size_conf),
+    ),
+    family(c"wsgi_temp_path", NGX_CONF_TAKE1234, ngx_conf_set_path_slot, field!(temp_path)),
+    family(c"wsgi_limit_rate", NGX_CONF_TAKE1, LIMIT_RATE, field!(limit_rate)),
+    family(c"wsgi_hide_header", NGX_CONF_TAKE1, ngx_conf_set_str_array_slot, field!(hide_headers)),
+    family(c"wsgi_pass_header", NGX_CONF_TAKE1, ngx_conf_set_str_array_slot, field!(pass_headers)),
+    command(
+        c"wsgi_ignore_headers",
+        ANY,
+        NGX_CONF_1MORE,
+        ngx_conf_set_bitmask_slot,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset_of!(LocationConf, upstream) + field!(ignore_headers),
+        addr_of_mut!(ngx_http_upstream_ignore_headers_masks).cast(),
+    ),
+    ngx_command_t::empty(),
+];
+
+/// A configuration type with handlers; a directive names one by its position.
+trait Handlers: Sized + 'static {
+    const HANDLERS: &'static [Handler<Self>];
+}
+
+impl Handlers for LocationConf {
+    const HANDLERS: &'static [Handler<Self>] = &[
+        cmd_script_alias,
+        cmd_process_group,
+        cmd_application_group,
+        cmd_callable_object,
+        cmd_param,
+    ];
+}
+
+impl Handlers for MainConf {
+    const HANDLERS: &'static [Handler<Self>] = &[
+        cmd_daemon_process,
+        cmd_socket_prefix,
+        cmd_daemon_executable,
+        cmd_python_home,
+        cmd_python_path,
+        cmd_embedded_threads,
+    ];
+}
+
+unsafe extern "C" fn set<T: Handlers, const HANDLER: usize>(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    let failed = usize::MAX as *mut c_char; // NGX_CONF_ERROR
+    guard("a directive", failed, || {
+        // SAFETY: nginx passes the configuration that the directive's offset names, made by this
+        // module's create_*_conf as a T, and nobody else refers to it during the call.
+        let (cf, conf) = unsafe { (Conf::new(cf), &mut *conf.cast::<T>()) };
+        match T::HANDLERS[HANDLER](cf, conf) {
+            Ok(()) => null_mut(),
+            Err(ConfigError) => failed,
+        }
+    })
+}
+
+fn cmd_script_alias(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    conf.aliases.add(cf)?;
+    let group = conf.aliases.own.last().and_then(|alias| alias.process_group.clone());
+    refer_to(cf, group.as_ref());
+    Ok(())
+}
+
+/// Sets a value that may be given once.
+fn set_once<T>(cf: Conf, slot: &mut Option<T>, value: T) -> Result<(), ConfigError> {
+    if slot.is_some() {
+        return Err(cf.error("is duplicate"));
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+/// Remembers the name of a group, to be looked up when all groups are known.
+fn refer_to(cf: Conf, setting: Option<&Setting>) {
+    let Some(name) = setting.and_then(Setting::fixed).filter(|name| !name.is_empty()) else {
+        return;
+    };
+    // SAFETY: this module's index is fixed before the configuration is read.
+    let module = unsafe { &*addr_of!(crate::ngx_http_wsgi_module) };
+    if let Some(main) = cf.main_conf::<MainConf>(module) {
+        main.references.push(GroupReference {
+            name: name.to_owned(),
+            directive: cf.word(0).unwrap_or_default().to_owned(),
+            place: cf.place(),
+        });
+    }
+}
+
+fn cmd_process_group(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let setting = Setting::compile(cf, cf.word(1)?)?;
+    refer_to(cf, Some(&setting));
+    set_once(cf, &mut conf.process_group, setting)
+}
+
+fn cmd_application_group(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let setting = Setting::compile(cf, cf.word(1)?)?;
+    set_once(cf, &mut conf.application_group, setting)
+}
+
+fn cmd_callable_object(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    use super::token::Token;
+    let setting = Setting::compile(cf, cf.word(1)?)?;
+    if matches!(
+        setting,
+        Setting::Token(Token::Global | Token::Server | Token::Host | Token::Resource)
+    ) {
+        return Err(cf.error(format_args!("cannot be \"{}\"", cf.word(1)?)));
+    }
+    set_once(cf, &mut conf.callable, setting)
+}
+
+fn cmd_param(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let param = Param::read(cf)?;
+    Rc::make_mut(&mut conf.params).push(param);
+    Ok(())
+}
+
+fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let name = cf.word(1)?;
+    if name.is_empty() || name.starts_with('%') || name.contains('/') {
+        return Err(cf.error(format_args!("has invalid name \"{name}\"")));
+    }
+    if conf.group(name.as_bytes()).is_some() {
+        return Err(cf.error(format_args!("has duplicate name \"{name}\"")));
+    }
+    let mut options = DaemonOptions::default();
+    for index in 2..cf.words().len() {
+        options.set(cf.word(index)?).map_err(|error| cf.error(error))?;
+    }
+    // SAFETY: the core module's index is fixed before the configuration is read.
+    let core = unsafe { &*addr_of!(nginx_sys::ngx_http_core_module) };
+    let in_server = cf.get().cmd_type == S as ngx_uint_t;
+    let server = in_server.then(|| enclosing::<ngx_http_core_srv_conf_t>(cf, core).cast_const());
+    conf.groups.push(GroupDefinition { name: name.to_owned(), options, server });
+    Ok(())
+}
+
+fn full_path(cf: Conf) -> Result<PathBuf, ConfigError> {
+    let name = full_name(cf, cf.words()[1])?;
+    String::from_utf8(name).map(PathBuf::from).map_err(|_| cf.error("value is not UTF-8"))
+}
+
+fn cmd_socket_prefix(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let prefix = full_path(cf)?;
+    set_once(cf, &mut conf.socket_prefix, prefix)
+}
+
+fn cmd_daemon_executable(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let path = full_path(cf)?;
+    if let Err(error) = nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK) {
+        return Err(cf.error(format_args!("\"{}\" cannot be executed: {error}", path.display())));
+    }
+    set_once(cf, &mut conf.daemon_executable, path)
+}
+
+fn cmd_python_home(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let home = full_path(cf)?;
+    if !home.is_dir() {
+        return Err(cf.error(format_args!("\"{}\" is not a directory", home.display())));
+    }
+    set_once(cf, &mut conf.python_home, home)
+}
+
+fn cmd_python_path(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    if !conf.python_path.is_empty() {
+        return Err(cf.error("is duplicate"));
+    }
+    conf.python_path = path_list(cf.word(1)?);
+    Ok(())
+}
+
+fn cmd_embedded_threads(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    if conf.embedded_threads != crate::ffi::UNSET {
+        return Err(cf.error("is duplicate"));
+    }
+    let value = cf.word(1)?;
+    match value.parse::<u16>() {
+        Ok(threads) if (1..=1024).contains(&threads) => conf.embedded_threads = threads as isize,
+        _ => {
+            return Err(cf.error(format_args!(
+                "has invalid value \"{value}\": must be a number from 1 to 1024"
+            )))
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! What is configured for a location.
+
+use std::rc::Rc;
+
+use nginx_sys::{ngx_flag_t, ngx_http_upstream_conf_t};
+use ngx::http::{Merge, MergeConfigError};
+
+use super::aliases::Aliases;
+use super::params::Param;
+use super::value::Setting;
+use crate::ffi::{merge, UNSET};
+
+/// The settings of a location, and of the levels around it.
+pub struct LocationConf {
+    pub upstream: ngx_http_upstream_conf_t,
+    pub aliases: Aliases,
+    pub process_group: Option<Setting>,
+    pub application_group: Option<Setting>,
+    pub callable: Option<Setting>,
+    pub params: Rc<Vec<Param>>,
+    pub pass_authorization: ngx_flag_t,
+    pub script_reloading: ngx_flag_t,
+    pub chunked_request: ngx_flag_t,
+}
+
+impl Default for LocationConf {
+    fn default() -> Self {
+        LocationConf {
+            upstream: super::upstream::unset(),
+            aliases: Aliases::default(),
+            process_group: None,
+            application_group: None,
+            callable: None,
+            params: Rc::default(),
+            pass_authorization: UNSET,
+            script_reloading: UNSET,
+            chunked_request: UNSET,
+        }
+    }
+}
+
+impl Merge for LocationConf {
+    fn merge(&mut self, outer: &Self) -> Result<(), MergeConfigError> {
+        self.aliases.merge(&outer.aliases);
+        inherit(&mut self.process_group, &outer.process_group);
+        inherit(&mut self.application_group, &outer.application_group);
+        inherit(&mut self.callable, &outer.callable);
+        if self.params.is_empty() {
+            self.params = Rc::clone(&outer.params);
+        }
+        merge(&mut self.pass_authorization, outer.pass_authorization, 0);
+        merge(&mut self.script_reloading, outer.script_reloading, 1);
+        merge(&mut self.chunked_request, outer.chunked_request, 0);
+        Ok(())
+    }
+}
+
+fn inherit<T: Clone>(value: &mut Option<T>, outer: &Option<T>) {
+    if value.is_none() {
+        value.clone_from(outer);
+    }
+}

@@ -1,0 +1,123 @@
+//! What is configured for the whole server.
+
+use std::path::PathBuf;
+
+use nginx_sys::{ngx_http_core_srv_conf_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_log_t};
+use ngx::ngx_log_error;
+
+use super::daemon::DaemonOptions;
+use crate::ffi::{bytes, ConfigError};
+use crate::master::{Generation, SocketNames};
+
+/// Threads of a daemon process and of the embedded host where none are configured (mod_wsgi's).
+pub const DEFAULT_THREADS: u16 = 15;
+
+/// The settings of the `http` level.
+pub struct MainConf {
+    /// The groups in configuration order.
+    pub groups: Vec<GroupDefinition>,
+    /// Group names that were written where only a defined group can stand.
+    pub references: Vec<GroupReference>,
+    pub socket_prefix: Option<PathBuf>,
+    pub daemon_executable: Option<PathBuf>,
+    pub embedded_threads: ngx_int_t,
+    pub python_home: Option<PathBuf>,
+    pub python_path: Vec<PathBuf>,
+    /// The upstream that all requests go through; its peers are host processes.
+    pub upstream: ngx_http_upstream_srv_conf_t,
+    /// What runs for this configuration; made by init_module, dropped with the cycle.
+    pub generation: Option<Box<Generation>>,
+}
+
+/// A `wsgi_daemon_process`.
+#[derive(Clone, Debug)]
+pub struct GroupDefinition {
+    pub name: String,
+    pub options: DaemonOptions,
+    /// The server it was written in, `None` for the `http` level.
+    pub server: Option<*const ngx_http_core_srv_conf_t>,
+}
+
+/// A group's name in another directive.
+#[derive(Clone, Debug)]
+pub struct GroupReference {
+    pub name: String,
+    pub directive: String,
+    /// `file:line`.
+    pub place: String,
+}
+
+impl Default for MainConf {
+    fn default() -> Self {
+        MainConf {
+            groups: Vec::new(),
+            references: Vec::new(),
+            socket_prefix: None,
+            daemon_executable: None,
+            embedded_threads: crate::ffi::UNSET,
+            python_home: None,
+            python_path: Vec::new(),
+            // SAFETY: all-zero is a valid, empty upstream.
+            upstream: unsafe { std::mem::zeroed() },
+            generation: None,
+        }
+    }
+}
+
+impl GroupDefinition {
+    pub fn processes(&self) -> u16 {
+        self.options.processes.unwrap_or(1)
+    }
+
+    pub fn threads(&self) -> u16 {
+        self.options.threads.unwrap_or(DEFAULT_THREADS)
+    }
+
+    /// Whether requests of `server` may use the group: one of the `http` level, of the same server,
+    /// or of one with the same name.
+    pub fn is_visible_from(&self, server: &ngx_http_core_srv_conf_t) -> bool {
+        let Some(own) = self.server else { return true };
+        // SAFETY: server configurations live as long as the cycle, like this definition.
+        std::ptr::eq(own, server)
+            || unsafe { bytes(&(*own).server_name) == bytes(&server.server_name) }
+    }
+}
+
+impl MainConf {
+    pub fn embedded_threads(&self) -> u16 {
+        u16::try_from(self.embedded_threads).unwrap_or(DEFAULT_THREADS)
+    }
+
+    /// The index of a group.
+    pub fn group(&self, name: &[u8]) -> Option<usize> {
+        self.groups.iter().position(|group| group.name.as_bytes() == name)
+    }
+
+    /// Checks what only the whole configuration can tell.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], logged.
+    pub fn validate(&self, names: &SocketNames, log: *mut ngx_log_t) -> Result<(), ConfigError> {
+        for reference in &self.references {
+            if self.group(reference.name.as_bytes()).is_none() {
+                ngx_log_error!(
+                    nginx_sys::NGX_LOG_EMERG,
+                    log,
+                    "\"{}\" names unknown daemon process group \"{}\" in {}",
+                    reference.directive,
+                    reference.name,
+                    reference.place
+                );
+                return Err(ConfigError);
+            }
+        }
+        if !self.groups.is_empty() {
+            if let Err(error) = names.check() {
+                ngx_log_error!(nginx_sys::NGX_LOG_EMERG, log, "\"wsgi_socket_prefix\" {error}");
+                return Err(ConfigError);
+            }
+        }
+        Ok(())
+    }
+}

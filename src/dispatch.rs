@@ -1,0 +1,14 @@
+//! Which process runs a request, and when.
+//!
+//! A request is sent only with a lease on a slot. Those without one wait here, in the worker, where
+//! they can be counted, timed out, and dropped when the client has gone.
+
+mod dispatcher;
+mod embedded;
+mod idle;
+mod peer;
+mod queue;
+
+pub use dispatcher::{Dispatcher, Place};
+pub use embedded::stop as stop_embedded;
+pub use peer::init_peer;

@@ -1,0 +1,215 @@
+//! The host inside this worker.
+
+use std::cell::OnceCell;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nginx_sys::{ngx_connection_t, ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_io};
+use ngx::log::ngx_cycle_log;
+use ngx::ngx_log_error;
+use ngx_wsgi_host::config::RuntimeConfig;
+use ngx_wsgi_host::log::{Level, Sink};
+use ngx_wsgi_host::scoreboard::{GroupShape, Leases, ProcessState, Shape};
+use ngx_wsgi_host::server::Embedded;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::conf::MainConf;
+use crate::ffi::{close_connection, code, core_conf, error_log_of, guard, Watched};
+
+/// How long a worker that ends gracefully waits for Python to finish.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long one that was told to terminate does.
+const HURRY: Duration = Duration::from_millis(500);
+
+/// The embedded host of this process, and the leases on its threads.
+pub struct EmbeddedHost {
+    host: Embedded,
+    pub leases: Leases,
+    log: Option<LogQueue>,
+}
+
+thread_local! {
+    /// At most one a process: Python cannot be initialised twice. Lives on the event thread.
+    static HOST: OnceCell<Option<&'static EmbeddedHost>> = const { OnceCell::new() };
+}
+
+/// The host, started on first use; `None` when that failed, which was logged.
+pub fn host(conf: &MainConf) -> Option<&'static EmbeddedHost> {
+    HOST.with(|host| *host.get_or_init(|| start(conf)))
+}
+
+fn start(conf: &MainConf) -> Option<&'static EmbeddedHost> {
+    match try_start(conf) {
+        Ok(host) => Some(Box::leak(Box::new(host))),
+        Err(cause) => {
+            let log = ngx_cycle_log().as_ptr();
+            ngx_log_error!(
+                nginx_sys::NGX_LOG_EMERG,
+                log,
+                "cannot start the embedded host: {cause}"
+            );
+            None
+        }
+    }
+}
+
+fn try_start(conf: &MainConf) -> Result<EmbeddedHost, Box<dyn std::error::Error>> {
+    let log = LogQueue::install();
+    reset_sigchld();
+    let threads = conf.embedded_threads();
+    let leases = Leases::private(Shape::new(vec![GroupShape { processes: 1, threads }], 1))?;
+    leases.begin(0, 0);
+    leases.set_state(0, 0, ProcessState::Ready);
+    let host = Embedded::start(runtime_config(conf), threads)?;
+    Ok(EmbeddedHost { host, leases, log })
+}
+
+fn runtime_config(conf: &MainConf) -> RuntimeConfig {
+    // SAFETY: the running cycle.
+    let core = unsafe { nginx_sys::ngx_cycle.as_ref().and_then(|cycle| core_conf(cycle)) };
+    let workers = core.map_or(1, |core| if core.master == 0 { 1 } else { core.worker_processes });
+    RuntimeConfig {
+        python_home: conf.python_home.clone(),
+        python_path: conf.python_path.clone(),
+        threads: conf.embedded_threads(),
+        processes: u16::try_from(workers).unwrap_or(1).max(1),
+        multiprocess: workers > 1,
+        server_version: crate::master::server_version(),
+        ..RuntimeConfig::default()
+    }
+}
+
+/// nginx's handler reaps every child of the process, which would take exit codes away from the
+/// application's `subprocess`. A worker has no children that nginx needs to reap.
+fn reset_sigchld() {
+    if crate::ffi::Role::current() == crate::ffi::Role::Worker {
+        // SAFETY: resets a disposition; no handler of ours is involved.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    }
+}
+
+impl EmbeddedHost {
+    /// A new connection to the host, ready for nginx's upstream code. `None` was logged.
+    pub fn connect(&self, log: *mut nginx_sys::ngx_log_t) -> Option<*mut ngx_connection_t> {
+        match self.host.connect() {
+            Ok(fd) => adopt(fd, log),
+            Err(error) => {
+                ngx_log_error!(
+                    nginx_sys::NGX_LOG_ALERT,
+                    log,
+                    "cannot reach the embedded host: {error}"
+                );
+                None
+            }
+        }
+    }
+}
+
+/// Makes an nginx connection of one end of a socketpair.
+fn adopt(fd: OwnedFd, log: *mut nginx_sys::ngx_log_t) -> Option<*mut ngx_connection_t> {
+    // SAFETY: an open descriptor becomes a connection of nginx's; what is set is what
+    // ngx_event_connect_peer sets for a unix socket that is connected.
+    unsafe {
+        let c = ngx_get_connection(fd.as_raw_fd(), log);
+        if c.is_null() {
+            return None;
+        }
+        (*c).recv = ngx_io.recv;
+        (*c).send = ngx_io.send;
+        (*c).recv_chain = ngx_io.recv_chain;
+        (*c).send_chain = ngx_io.send_chain;
+        (*c).set_sendfile(1);
+        (*c).set_log_error(nginx_sys::ngx_connection_log_error_e_NGX_ERROR_ERR);
+        (*c).set_tcp_nopush(nginx_sys::ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_DISABLED);
+        (*c).set_tcp_nodelay(nginx_sys::ngx_connection_tcp_nodelay_e_NGX_TCP_NODELAY_DISABLED);
+        (*(*c).read).log = log;
+        (*(*c).write).log = log;
+        (*c).log = log;
+        // From here on the descriptor is closed with the connection.
+        std::mem::forget(fd);
+        let added = ngx_event_actions
+            .add_conn
+            .map_or_else(|| nginx_sys::ngx_handle_read_event((*c).read, 0), |add_conn| add_conn(c));
+        if added != code::OK {
+            close_connection(c);
+            return None;
+        }
+        (*(*c).write).set_ready(1);
+        Some(c)
+    }
+}
+
+/// Ends the host, if there is one. `false` when application code still runs: then the process must
+/// not run exit handlers under its feet.
+pub fn stop(at_once: bool) -> bool {
+    HOST.with(|host| match host.get() {
+        Some(Some(host)) => {
+            let stopped = host.host.stop(if at_once { HURRY } else { GRACE });
+            if let Some(log) = &host.log {
+                log.drain();
+            }
+            stopped
+        }
+        _ => true,
+    })
+}
+
+/// Lines that host threads log outside requests, on their way to nginx's log: only the event thread
+/// may write to that.
+struct LogQueue {
+    lines: Receiver<(Level, String)>,
+    wakeup: Arc<EventFd>,
+    watched: OnceCell<Watched>,
+}
+
+struct QueueSink {
+    lines: Mutex<Sender<(Level, String)>>,
+    wakeup: Arc<EventFd>,
+}
+
+impl Sink for QueueSink {
+    fn line(&self, level: Level, text: &str) {
+        let sent = self.lines.lock().map(|lines| lines.send((level, text.to_owned())));
+        if sent.is_ok() {
+            // A full counter has woken the event thread already.
+            let _ = self.wakeup.write(1);
+        }
+    }
+}
+
+impl LogQueue {
+    fn install() -> Option<LogQueue> {
+        let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()?;
+        let watched_fd = nix::unistd::dup(&wakeup).ok()?;
+        let wakeup = Arc::new(wakeup);
+        let (sender, lines) = channel();
+        let log = ngx_cycle_log().as_ptr();
+        let sink = QueueSink { lines: Mutex::new(sender), wakeup: Arc::clone(&wakeup) };
+        ngx_wsgi_host::log::install(Box::new(sink), Level::from_number(error_log_of(log)));
+        let queue = LogQueue { lines, wakeup, watched: OnceCell::new() };
+        let watched = Watched::new(watched_fd, on_log_lines, std::ptr::null_mut::<()>(), log)?;
+        // A fresh cell is empty.
+        let _ = queue.watched.set(watched);
+        Some(queue)
+    }
+
+    fn drain(&self) {
+        let _ = self.wakeup.read();
+        let log = ngx_cycle_log().as_ptr();
+        for (level, text) in self.lines.try_iter() {
+            ngx_log_error!(level as u8, log, "{text}");
+        }
+    }
+}
+
+unsafe extern "C" fn on_log_lines(_: *mut ngx_event_t) {
+    guard("the embedded host's log", (), || {
+        HOST.with(|host| {
+            if let Some(Some(EmbeddedHost { log: Some(log), .. })) = host.get() {
+                log.drain();
+            }
+        });
+    });
+}

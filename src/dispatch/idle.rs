@@ -1,0 +1,134 @@
+//! Connections that are kept between exchanges.
+
+use std::cell::RefCell;
+
+use nginx_sys::{
+    ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_log_t, ngx_str_t,
+};
+use ngx::log::ngx_cycle_log;
+
+use crate::ffi::{close_connection, code, guard, Role};
+
+/// The idle connections to one process. Those to an earlier life of it are never handed out.
+#[derive(Default)]
+pub struct IdlePool {
+    connections: RefCell<Vec<(u32, *mut ngx_connection_t)>>,
+}
+
+impl IdlePool {
+    /// The connection that was used last, with its logs turned to `log`.
+    pub fn take(&self, incarnation: u32, log: *mut ngx_log_t) -> Option<*mut ngx_connection_t> {
+        loop {
+            let (life, c) = self.connections.borrow_mut().pop()?;
+            if life != incarnation {
+                // SAFETY: the connection was ours alone while it was idle.
+                unsafe { close_connection(c) };
+                continue;
+            }
+            // SAFETY: an open connection with both events and its own pool, as the upstream code
+            // left it; what is set here is what ngx_http_upstream_keepalive sets.
+            unsafe {
+                (*c).set_idle(0);
+                (*c).sent = 0;
+                (*c).data = std::ptr::null_mut();
+                set_logs(c, log);
+                if (*(*c).read).timer_set() != 0 {
+                    ngx_del_timer((*c).read);
+                }
+            }
+            return Some(c);
+        }
+    }
+
+    /// Keeps a connection whose exchange has ended cleanly. `false`: the caller closes it.
+    pub fn keep(&self, incarnation: u32, c: *mut ngx_connection_t) -> bool {
+        // SAFETY: the upstream code hands its connection over to us; see above.
+        unsafe {
+            let (read, write) = ((*c).read, (*c).write);
+            let unfit = (*read).eof() != 0
+                || (*read).error() != 0
+                || (*read).timedout() != 0
+                || (*write).error() != 0
+                || (*write).timedout() != 0
+                || Role::ending().is_some();
+            if unfit || ngx_handle_read_event(read, 0) != code::OK {
+                return false;
+            }
+            for event in [read, write] {
+                if (*event).timer_set() != 0 {
+                    ngx_del_timer(event);
+                }
+            }
+            (*write).handler = Some(ignore);
+            (*read).handler = Some(on_idle_event);
+            (*c).data = std::ptr::from_ref(self).cast_mut().cast();
+            (*c).set_idle(1);
+            set_logs(c, ngx_cycle_log().as_ptr());
+            self.connections.borrow_mut().push((incarnation, c));
+            if (*read).ready() != 0 {
+                on_idle_event(read);
+            }
+        }
+        true
+    }
+
+    fn forget(&self, c: *mut ngx_connection_t) {
+        self.connections.borrow_mut().retain(|(_, kept)| *kept != c);
+    }
+}
+
+impl Drop for IdlePool {
+    fn drop(&mut self) {
+        for (_, c) in self.connections.take() {
+            // SAFETY: as in take.
+            unsafe { close_connection(c) };
+        }
+    }
+}
+
+/// # Safety
+///
+/// `c` is a live connection.
+unsafe fn set_logs(c: *mut ngx_connection_t, log: *mut ngx_log_t) {
+    // SAFETY: as the caller guarantees.
+    unsafe {
+        (*c).log = log;
+        (*(*c).read).log = log;
+        (*(*c).write).log = log;
+        if !(*c).pool.is_null() {
+            (*(*c).pool).log = log;
+        }
+    }
+}
+
+unsafe extern "C" fn ignore(_: *mut ngx_event_t) {}
+
+/// An idle connection became readable: a GOAWAY frame, or its end. Either way it is closed; no
+/// request is on it.
+unsafe extern "C" fn on_idle_event(event: *mut ngx_event_t) {
+    guard("an idle connection", (), || {
+        // SAFETY: the event's data is its connection, whose data is the pool that keeps it; pools
+        // close their connections before they go.
+        unsafe {
+            let c = (*event).data.cast::<ngx_connection_t>();
+            if (*c).close() == 0 && (*event).timedout() == 0 {
+                let mut byte = 0u8;
+                let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+                let n = libc::recv((*c).fd, std::ptr::from_mut(&mut byte).cast(), 1, flags);
+                if n == -1 && nginx_sys::ngx_errno() == libc::EAGAIN {
+                    (*event).set_ready(0);
+                    if ngx_handle_read_event(event, 0) == code::OK {
+                        return;
+                    }
+                }
+            }
+            (*(*c).data.cast::<IdlePool>()).forget(c);
+            close_connection(c);
+        }
+    });
+}
+
+/// A name for `$upstream_addr` and log lines.
+pub fn name_of(text: &str) -> ngx_str_t {
+    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
+}

@@ -1,0 +1,134 @@
+//! One request's way to a host process and back.
+
+mod body;
+mod environ;
+mod frames;
+mod handler;
+mod names;
+mod request;
+mod response;
+
+use std::cell::UnsafeCell;
+use std::ptr::NonNull;
+
+use nginx_sys::{ngx_chain_t, ngx_str_t};
+use ngx_wsgi_host::scoreboard::Lease;
+use ngx_wsgi_host::wire::Outcome;
+
+use crate::dispatch::{Dispatcher, Place};
+use crate::ffi::{text, Request, Timer};
+use crate::route::Route;
+use frames::FrameReader;
+
+pub use handler::content_handler;
+
+/// What this module knows of a request from its mapping to its end. Lives in the request's pool.
+pub struct Exchange {
+    pub request: Request,
+    dispatcher: NonNull<Dispatcher>,
+    pub place: Place,
+    /// Unique in the generation.
+    pub id: u64,
+    start_us: u64,
+    queue_us: u64,
+    target: Target,
+
+    /// The slot that the request has.
+    pub lease: Option<Lease>,
+    /// Its place in the waiting line.
+    pub ticket: Option<u64>,
+    pub queued_msec: usize,
+    pub timer: Timer,
+    /// The process it was sent to last, and which life of it.
+    pub process: usize,
+    pub incarnation: u32,
+    pub attempts: u32,
+    /// The process said that another one is to run it.
+    pub rejected: bool,
+    peer_name: UnsafeCell<ngx_str_t>,
+
+    frames: FrameReader,
+    /// What the response's Content-Length leaves to come.
+    rest: Option<u64>,
+    /// The response has no body, whatever the host sends (204, 304).
+    bodyless: bool,
+    head_seen: bool,
+    outcome: Option<Outcome>,
+    body_out: body::FramedBody,
+}
+
+/// Where the request goes: what mod_wsgi calls its effective configuration.
+pub struct Target {
+    pub route: Route,
+    pub process_group: Vec<u8>,
+    pub application_group: Vec<u8>,
+    pub callable: Vec<u8>,
+    pub pass_authorization: bool,
+    pub reloading: bool,
+}
+
+impl Exchange {
+    /// The exchange of a request, when it has one and is not redirected away from it.
+    pub fn of<'a>(r: Request) -> Option<&'a mut Exchange> {
+        // SAFETY: the context of this module is null or an exchange in the request's pool; one
+        // short-lived reference at a time on the event thread.
+        unsafe { r.context::<Exchange>(crate::module()).as_mut() }
+    }
+
+    /// This worker's dispatcher.
+    pub fn dispatcher<'a>(&self) -> &'a Dispatcher {
+        // SAFETY: owned by the cycle that the request belongs to.
+        unsafe { self.dispatcher.as_ref() }
+    }
+
+    /// The process group's name for messages.
+    pub fn group_name(&self) -> String {
+        text(&self.target.process_group).into_owned()
+    }
+
+    /// Keeps the peer's name for as long as nginx refers to it.
+    pub fn name_peer(&self, name: ngx_str_t) -> *mut ngx_str_t {
+        let place = self.peer_name.get();
+        // SAFETY: only the event thread reads or writes it, through nginx's pointer.
+        unsafe { *place = name };
+        place
+    }
+
+    /// Whether the host has answered anything.
+    pub fn answered(&self) -> bool {
+        self.head_seen || self.outcome.is_some()
+    }
+
+    /// Ready to be sent again.
+    fn rewind(&mut self) {
+        self.frames = FrameReader::default();
+        self.rest = None;
+        self.bodyless = false;
+        self.head_seen = false;
+        self.outcome = None;
+        self.rejected = false;
+        self.body_out = body::FramedBody::default();
+    }
+
+    /// The request ends, however it does.
+    fn end(&mut self) {
+        let dispatcher = self.dispatcher();
+        dispatcher.dequeue(self);
+        if let Some(lease) = self.lease.take() {
+            dispatcher.release(self.place, lease);
+        }
+    }
+}
+
+/// A chain that may be empty.
+fn links(mut chain: *mut ngx_chain_t) -> impl Iterator<Item = *mut ngx_chain_t> {
+    std::iter::from_fn(move || {
+        let link = chain;
+        if link.is_null() {
+            return None;
+        }
+        // SAFETY: a valid chain; the next link is read before the caller sees this one.
+        chain = unsafe { (*link).next };
+        Some(link)
+    })
+}

@@ -1,0 +1,246 @@
+//! The content handler: checks, names, and the hand-over to nginx's upstream code.
+
+use std::cell::UnsafeCell;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nginx_sys::{
+    ngx_event_pipe_t, ngx_http_read_client_request_body, ngx_http_request_t,
+    ngx_http_upstream_create, ngx_int_t, ngx_pcalloc, NGX_HTTP_FORBIDDEN,
+    NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_LENGTH_REQUIRED, NGX_HTTP_NOT_FOUND,
+    NGX_HTTP_SPECIAL_RESPONSE,
+};
+use ngx::ngx_log_error;
+
+use super::frames::FrameReader;
+use super::{body, names, request, response, Exchange, Target};
+use crate::conf::{Alias, LocationConf, MainConf, Setting, Token};
+use crate::dispatch::Place;
+use crate::ffi::{code, guard, str_of, text, Request, Timer};
+use crate::route::{NoScript, Route};
+
+/// Why a request is not passed to an application (semantics a.8, h.2).
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    NoScript(#[from] NoScript),
+    #[error("chunked request content is not allowed here, \"wsgi_chunked_request\" is off")]
+    Chunked,
+    #[error("No WSGI daemon process called \"{0}\" has been configured")]
+    UnknownGroup(String),
+    #[error("The WSGI daemon process called \"{0}\" cannot be accessed by this server")]
+    ForeignGroup(String),
+    #[error("no memory for the request")]
+    Memory,
+}
+
+impl Refusal {
+    fn status(&self) -> u32 {
+        match self {
+            Refusal::NoScript(NoScript::Missing(_)) => NGX_HTTP_NOT_FOUND,
+            Refusal::NoScript(_) => NGX_HTTP_FORBIDDEN,
+            Refusal::Chunked => NGX_HTTP_LENGTH_REQUIRED,
+            _ => NGX_HTTP_INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// nginx's content handler of a request that an alias has taken.
+///
+/// # Safety
+///
+/// Called by nginx.
+pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard("the content handler", NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
+        // SAFETY: as documented.
+        let r = unsafe { Request::new(r) };
+        match prepare(r) {
+            Ok(()) => read_body(r),
+            Err(refusal) => {
+                ngx_log_error!(nginx_sys::NGX_LOG_ERR, r.log(), "{refusal}");
+                refusal.status() as ngx_int_t
+            }
+        }
+    })
+}
+
+fn prepare(r: Request) -> Result<(), Refusal> {
+    // SAFETY: this module's configurations of the request, which live as long as its cycle.
+    let (conf, main) = unsafe {
+        let location = r.location_conf::<LocationConf>(crate::module());
+        let main = *r.get().main_conf.add(crate::module().ctx_index);
+        (&mut *location, &*main.cast::<MainConf>())
+    };
+    let (alias, matched) = crate::route::matching(r, conf).ok_or(Refusal::Memory)?;
+    let route = Route::find(r, &alias, matched)?;
+    if r.chunked() && conf.chunked_request == 0 {
+        return Err(Refusal::Chunked);
+    }
+    let target = target(r, conf, &alias, route);
+    let place = place(r, main, &target.process_group)?;
+    let generation = main.generation.as_ref().ok_or(Refusal::Memory)?;
+    let dispatcher = NonNull::from(generation.dispatcher(main));
+    let exchange = r.keep(exchange(r, dispatcher, place, target)).ok_or(Refusal::Memory)?;
+    r.set_context(crate::module(), exchange.as_ptr());
+    if !r.on_end(Some(on_end), exchange.as_ptr()) {
+        return Err(Refusal::Memory);
+    }
+    make_upstream(r, conf)
+}
+
+/// Effective names: the alias's options before the location's settings (semantics a.2).
+fn target(r: Request, conf: &LocationConf, alias: &Alias, route: Route) -> Target {
+    let name = |own: &Option<Setting>, outer: &Option<Setting>, default: &Setting| {
+        let setting = own.as_ref().or(outer.as_ref()).unwrap_or(default);
+        names::evaluate(setting, r, conf, &route.script_name)
+    };
+    let process_group =
+        name(&alias.process_group, &conf.process_group, &Setting::Token(Token::Global));
+    let application_group =
+        name(&alias.application_group, &conf.application_group, &Setting::Token(Token::Resource));
+    Target {
+        process_group,
+        application_group,
+        callable: callable(r, conf, alias),
+        pass_authorization: alias.pass_authorization.unwrap_or(conf.pass_authorization == 1),
+        reloading: conf.script_reloading != 0,
+        route,
+    }
+}
+
+fn callable(r: Request, conf: &LocationConf, alias: &Alias) -> Vec<u8> {
+    const DEFAULT: &[u8] = b"application";
+    if let Some(name) = &alias.callable {
+        return name.as_bytes().to_vec();
+    }
+    let name = match &conf.callable {
+        None => return DEFAULT.to_vec(),
+        // A variable that does not exist falls back to the default, unlike in group names.
+        Some(Setting::Token(Token::Env(name))) => {
+            names::environment(name, r, conf).unwrap_or_default()
+        }
+        Some(setting) => names::evaluate(setting, r, conf, b""),
+    };
+    if name.is_empty() {
+        DEFAULT.to_vec()
+    } else {
+        name
+    }
+}
+
+fn place(r: Request, main: &MainConf, group: &[u8]) -> Result<Place, Refusal> {
+    if group.is_empty() {
+        return Ok(Place::Embedded);
+    }
+    let index = main.group(group).ok_or_else(|| Refusal::UnknownGroup(text(group).into_owned()))?;
+    if !main.groups[index].is_visible_from(r.core_server()) {
+        return Err(Refusal::ForeignGroup(text(group).into_owned()));
+    }
+    Ok(Place::Daemon(index))
+}
+
+fn exchange(
+    r: Request,
+    dispatcher: NonNull<crate::dispatch::Dispatcher>,
+    place: Place,
+    target: Target,
+) -> Exchange {
+    let request = r.get();
+    let start_us = request.start_sec.max(0) as u64 * 1_000_000 + request.start_msec as u64 * 1000;
+    Exchange {
+        request: r,
+        dispatcher,
+        place,
+        id: next_id(),
+        start_us,
+        queue_us: now_us(),
+        target,
+        lease: None,
+        ticket: None,
+        queued_msec: 0,
+        timer: Timer::default(),
+        process: 0,
+        incarnation: 0,
+        attempts: 0,
+        rejected: false,
+        peer_name: UnsafeCell::new(str_of(b"")),
+        frames: FrameReader::default(),
+        rest: None,
+        bodyless: false,
+        head_seen: false,
+        outcome: None,
+        body_out: body::FramedBody::default(),
+    }
+}
+
+/// Unique among the workers of a generation: the worker's pid and a counter.
+fn next_id() -> u64 {
+    static COUNTER: AtomicU64 = AtomicU64::new(1);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed) & 0xff_ffff_ffff;
+    u64::from(std::process::id()) << 40 | count
+}
+
+fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+fn make_upstream(r: Request, conf: &mut LocationConf) -> Result<(), Refusal> {
+    // SAFETY: a live request; the fields are those that nginx's own protocol modules set, and the
+    // configuration lives as long as the cycle.
+    unsafe {
+        if ngx_http_upstream_create(r.as_ptr()) != code::OK {
+            return Err(Refusal::Memory);
+        }
+        let u = &mut *r.upstream();
+        u.schema = str_of(b"wsgi://");
+        u.output.tag = std::ptr::from_ref(crate::module()).cast_mut().cast();
+        u.conf = &mut conf.upstream;
+        u.create_request = Some(request::create_request);
+        u.reinit_request = Some(request::reinit_request);
+        u.process_header = Some(response::process_header);
+        u.abort_request = Some(request::abort_request);
+        u.finalize_request = Some(request::finalize_request);
+        u.set_buffering(conf.upstream.buffering as u32);
+        u.pipe = ngx_pcalloc(r.pool(), size_of::<ngx_event_pipe_t>()).cast();
+        if u.pipe.is_null() {
+            return Err(Refusal::Memory);
+        }
+        (*u.pipe).input_filter = Some(response::pipe_filter);
+        (*u.pipe).input_ctx = r.as_ptr().cast();
+        u.input_filter_init = Some(response::filter_init);
+        u.input_filter = Some(response::direct_filter);
+        u.input_filter_ctx = r.as_ptr().cast();
+    }
+    if conf.upstream.request_buffering == 0 {
+        r.set_request_body_no_buffering();
+    }
+    Ok(())
+}
+
+fn read_body(r: Request) -> ngx_int_t {
+    // SAFETY: a live request; the handler is called now or when the body has been read.
+    let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(body_read)) };
+    if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+        rc
+    } else {
+        code::DONE
+    }
+}
+
+unsafe extern "C" fn body_read(r: *mut ngx_http_request_t) {
+    guard("a request", (), || {
+        // SAFETY: nginx calls back with the request.
+        let r = unsafe { Request::new(r) };
+        if let Some(exchange) = Exchange::of(r) {
+            exchange.dispatcher().begin(r, exchange);
+        }
+    });
+}
+
+unsafe extern "C" fn on_end(data: *mut std::ffi::c_void) {
+    guard("the end of a request", (), || {
+        // SAFETY: the exchange lives in the request's pool, which goes after its cleanups.
+        unsafe { (*data.cast::<Exchange>()).end() };
+    });
+}

@@ -1,0 +1,106 @@
+//! The REQUEST frame, as nginx's upstream code asks for it.
+
+use nginx_sys::{ngx_http_request_t, ngx_int_t, NGX_HTTP_HEAD};
+use ngx::ngx_log_error;
+use ngx_wsgi_host::wire::{self, RequestEncoder, HEAD_ONLY, NO_BODY, RELOADING};
+
+use super::{body, environ, Exchange};
+use crate::conf::LocationConf;
+use crate::ffi::{chain_of, code, guard, Request};
+
+/// nginx's `create_request`: the frame and, when it has been read, the body.
+///
+/// # Safety
+///
+/// Called by nginx for a request whose context is an [`Exchange`].
+pub unsafe extern "C" fn create_request(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard("a request", code::ERROR, || {
+        // SAFETY: as documented.
+        let r = unsafe { Request::new(r) };
+        let Some(exchange) = Exchange::of(r) else { return code::ERROR };
+        match write(r, exchange) {
+            Some(()) => code::OK,
+            None => code::ERROR,
+        }
+    })
+}
+
+fn write(r: Request, exchange: &Exchange) -> Option<()> {
+    let unbuffered = r.request_body_no_buffering();
+    let has_body = unbuffered || !r.body().is_null();
+    let frame = encode(r, exchange, has_body)?;
+    // SAFETY: the request's pool outlives the chain.
+    let mut out = unsafe { chain_of(r.pool()) };
+    out.push_copy(&frame).then_some(())?;
+    if has_body && !unbuffered {
+        body::append_frames(&mut out, r.pool(), r.body()).then_some(())?;
+    }
+    // SAFETY: the content handler made the upstream; unbuffered, nginx adds to this chain what it
+    // has read, and the output filter puts it into frames.
+    unsafe {
+        let u = r.upstream();
+        if unbuffered {
+            (*out.head()).next = (*u).request_bufs;
+            (*u).output.output_filter = Some(body::output_filter);
+            (*u).output.filter_ctx = r.as_ptr().cast();
+        }
+        (*(*out.head()).buf).set_flush(1);
+        (*u).request_bufs = out.head();
+    }
+    Some(())
+}
+
+fn encode(r: Request, exchange: &Exchange, has_body: bool) -> Option<Vec<u8>> {
+    let target = &exchange.target;
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    let mut encoder = RequestEncoder::new(&wire::Target {
+        flags: flag(!has_body, NO_BODY)
+            | flag(target.reloading, RELOADING)
+            | flag(r.get().method == NGX_HTTP_HEAD as usize, HEAD_ONLY),
+        id: exchange.id,
+        start_us: exchange.start_us,
+        queue_us: exchange.queue_us,
+        process_group: &target.process_group,
+        application_group: &target.application_group,
+        script: &target.route.script,
+        callable: &target.callable,
+    });
+    // SAFETY: this module's location configuration of the request.
+    let conf = unsafe { &*r.location_conf::<LocationConf>(crate::module()) };
+    environ::encode(r, conf, target, &mut encoder);
+    match encoder.finish() {
+        Ok(frame) => Some(frame),
+        Err(error) => {
+            ngx_log_error!(nginx_sys::NGX_LOG_ERR, r.log(), "request cannot be sent: {error}");
+            None
+        }
+    }
+}
+
+/// nginx's `reinit_request`: the same request goes to another process.
+///
+/// # Safety
+///
+/// As for [`create_request`].
+pub unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard("a request", code::ERROR, || {
+        // SAFETY: as documented.
+        let Some(exchange) = Exchange::of(unsafe { Request::new(r) }) else { return code::OK };
+        exchange.rewind();
+        code::OK
+    })
+}
+
+/// nginx's `abort_request`: nothing to do, the connection is closed.
+///
+/// # Safety
+///
+/// None of its own; the signature is nginx's.
+pub unsafe extern "C" fn abort_request(_: *mut ngx_http_request_t) {}
+
+/// nginx's `finalize_request`: nothing to do, the peer is freed next.
+///
+/// # Safety
+///
+/// As for [`abort_request`].
+pub unsafe extern "C" fn finalize_request(_: *mut ngx_http_request_t, _: ngx_int_t) {}

@@ -1,0 +1,48 @@
+//! What nginx-sys lacks: macros, flags, strings, buffers, events. The only home of raw tricks.
+
+#[allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    dead_code,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    unused_qualifications,
+    unsafe_op_in_unsafe_fn
+)]
+mod bindings {
+    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+}
+
+mod buf;
+mod conf;
+mod connection;
+mod event;
+mod guard;
+mod process;
+mod request;
+mod text;
+
+pub use buf::{chain_of, in_memory, memory_buf, size as buf_size, Chain};
+pub use conf::{
+    bitmask, conf_error, conf_warn, enclosing, merge, Conf, ConfigError, UNSET, UNSET_MSEC,
+    UNSET_PTR, UNSET_SIZE, UNSET_UINT,
+};
+pub use connection::{close_connection, Watched};
+pub use event::Timer;
+pub use guard::guard;
+pub use process::{core_conf, error_log_of, file_log, is_worker, worker_index, Role};
+pub use request::{header_key, Request};
+pub use text::{bytes, pool_copy, str_of, text};
+
+/// nginx's return codes as the callbacks return them.
+pub mod code {
+    use nginx_sys::ngx_int_t;
+
+    pub const OK: ngx_int_t = nginx_sys::NGX_OK as ngx_int_t;
+    pub const ERROR: ngx_int_t = nginx_sys::NGX_ERROR as ngx_int_t;
+    pub const AGAIN: ngx_int_t = nginx_sys::NGX_AGAIN as ngx_int_t;
+    pub const DONE: ngx_int_t = nginx_sys::NGX_DONE as ngx_int_t;
+    pub const DECLINED: ngx_int_t = nginx_sys::NGX_DECLINED as ngx_int_t;
+    pub const INVALID_HEADER: ngx_int_t = nginx_sys::NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t;
+}

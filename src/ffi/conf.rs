@@ -1,0 +1,154 @@
+//! Configuration time: arguments, errors, unset values and their merging.
+
+use nginx_sys::{
+    ngx_array_t, ngx_bufs_t, ngx_conf_t, ngx_flag_t, ngx_http_conf_ctx_t, ngx_module_t, ngx_msec_t,
+    ngx_str_t, ngx_uint_t,
+};
+use ngx::ngx_conf_log_error;
+
+use super::bytes;
+
+/// `NGX_CONF_UNSET`.
+pub const UNSET: ngx_flag_t = -1;
+/// `NGX_CONF_UNSET_UINT`.
+pub const UNSET_UINT: ngx_uint_t = ngx_uint_t::MAX;
+/// `NGX_CONF_UNSET_MSEC`.
+pub const UNSET_MSEC: ngx_msec_t = ngx_msec_t::MAX;
+/// `NGX_CONF_UNSET_SIZE`.
+pub const UNSET_SIZE: usize = usize::MAX;
+/// `NGX_CONF_UNSET_PTR`.
+pub const UNSET_PTR: *mut ngx_array_t = usize::MAX as *mut ngx_array_t;
+
+/// The text of a configuration error was logged; nginx is to be told that it failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError;
+
+/// A configuration that is being read.
+#[derive(Clone, Copy)]
+pub struct Conf(*mut ngx_conf_t);
+
+impl Conf {
+    /// Wraps the pointer that nginx calls back with.
+    ///
+    /// # Safety
+    ///
+    /// `cf` is valid for the callback.
+    pub unsafe fn new(cf: *mut ngx_conf_t) -> Self {
+        Conf(cf)
+    }
+
+    /// nginx's pointer.
+    pub fn as_ptr(self) -> *mut ngx_conf_t {
+        self.0
+    }
+
+    /// The fields.
+    pub fn get<'a>(self) -> &'a ngx_conf_t {
+        // SAFETY: valid for the callback, see new.
+        unsafe { &*self.0 }
+    }
+
+    /// The directive's words: its name first. They live as long as the cycle.
+    pub fn words<'a>(self) -> &'a [ngx_str_t] {
+        // SAFETY: while a directive's handler runs, args holds its words.
+        unsafe { (*self.get().args).as_slice() }
+    }
+
+    /// A word as text. nginx's configuration may hold any bytes; what is not UTF-8 is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], logged.
+    pub fn word<'a>(self, index: usize) -> Result<&'a str, ConfigError> {
+        // SAFETY: words live in the cycle's pool.
+        let word = unsafe { bytes(&self.words()[index]) };
+        std::str::from_utf8(word).map_err(|_| self.error(format_args!("value is not UTF-8")))
+    }
+
+    /// Logs `"directive" cause in file:line` at the level that fails the configuration.
+    pub fn error(self, cause: impl std::fmt::Display) -> ConfigError {
+        // SAFETY: words live in the cycle's pool.
+        let name = unsafe { self.words().first().map_or(&b""[..], |word| bytes(word)) };
+        conf_error(self.0, format_args!("\"{}\" {cause}", super::text(name)));
+        ConfigError
+    }
+
+    /// A module's main configuration.
+    pub fn main_conf<'a, T>(self, module: &ngx_module_t) -> Option<&'a mut T> {
+        let ctx = self.get().ctx.cast::<ngx_http_conf_ctx_t>();
+        // SAFETY: inside http{} the context is an ngx_http_conf_ctx_t with a slot for each module.
+        unsafe { (*(*ctx).main_conf.add(module.ctx_index)).cast::<T>().as_mut() }
+    }
+
+    /// `file:line` of the directive.
+    pub fn place(self) -> String {
+        // SAFETY: conf_file is null (nginx -g) or describes the file being read.
+        unsafe {
+            match self.get().conf_file.as_ref() {
+                Some(file) => format!("{}:{}", super::text(bytes(&file.file.name)), file.line),
+                None => "command line".to_owned(),
+            }
+        }
+    }
+}
+
+/// Logs a configuration error; nginx adds file and line.
+pub fn conf_error(cf: *mut ngx_conf_t, cause: std::fmt::Arguments<'_>) {
+    ngx_conf_log_error!(nginx_sys::NGX_LOG_EMERG, cf, "{cause}");
+}
+
+/// Logs a configuration warning; nginx adds file and line.
+pub fn conf_warn(cf: *mut ngx_conf_t, cause: std::fmt::Arguments<'_>) {
+    ngx_conf_log_error!(nginx_sys::NGX_LOG_WARN, cf, "{cause}");
+}
+
+/// The enclosing server's configuration of the core module, while the configuration is read.
+pub fn enclosing<T>(cf: Conf, module: &ngx_module_t) -> *mut T {
+    let ctx = cf.get().ctx.cast::<ngx_http_conf_ctx_t>();
+    // SAFETY: as in Conf::main_conf.
+    unsafe { (*(*ctx).srv_conf.add(module.ctx_index)).cast() }
+}
+
+/// Values that have a mark for "not set".
+pub trait Unset: Copy {
+    /// Whether the value is the mark.
+    fn is_unset(self) -> bool;
+}
+
+impl Unset for ngx_flag_t {
+    fn is_unset(self) -> bool {
+        self == UNSET
+    }
+}
+
+impl Unset for usize {
+    fn is_unset(self) -> bool {
+        self == usize::MAX
+    }
+}
+
+impl<T> Unset for *mut T {
+    fn is_unset(self) -> bool {
+        self as usize == usize::MAX
+    }
+}
+
+impl Unset for ngx_bufs_t {
+    fn is_unset(self) -> bool {
+        self.num == 0
+    }
+}
+
+/// nginx's `ngx_conf_merge_*_value`: an unset value takes the outer one, or the default.
+pub fn merge<T: Unset>(value: &mut T, outer: T, default: T) {
+    if value.is_unset() {
+        *value = if outer.is_unset() { default } else { outer };
+    }
+}
+
+/// nginx's `ngx_conf_merge_bitmask_value`: 0 is unset.
+pub fn bitmask(value: &mut ngx_uint_t, outer: ngx_uint_t, default: ngx_uint_t) {
+    if *value == 0 {
+        *value = if outer == 0 { default } else { outer };
+    }
+}

@@ -1,0 +1,53 @@
+//! Timers.
+
+use nginx_sys::{
+    ngx_add_timer, ngx_del_timer, ngx_delete_posted_event, ngx_event_t, ngx_log_t, ngx_msec_t,
+};
+
+/// A one-shot timer that calls a handler with the owner's address. The owner must not move while
+/// the timer is set.
+#[repr(transparent)]
+pub struct Timer(ngx_event_t);
+
+impl Default for Timer {
+    fn default() -> Self {
+        // SAFETY: all-zero is nginx's own initial state of an event (ngx_pcalloc).
+        Timer(unsafe { std::mem::zeroed() })
+    }
+}
+
+impl Timer {
+    /// Sets the timer anew, in milliseconds from now.
+    pub fn set<T>(
+        &mut self,
+        delay: ngx_msec_t,
+        handler: unsafe extern "C" fn(*mut ngx_event_t),
+        owner: *mut T,
+        log: *mut ngx_log_t,
+    ) {
+        self.clear();
+        self.0.handler = Some(handler);
+        self.0.data = owner.cast();
+        self.0.log = log;
+        // SAFETY: the event is ours, not in the timer tree, and is removed before it is dropped.
+        unsafe { ngx_add_timer(&mut self.0, delay) };
+    }
+
+    /// Stops the timer.
+    pub fn clear(&mut self) {
+        if self.0.timer_set() != 0 {
+            // SAFETY: timer_set says that the event is in the tree.
+            unsafe { ngx_del_timer(&mut self.0) };
+        }
+        if self.0.posted() != 0 {
+            // SAFETY: posted says that the event is in a posted queue.
+            unsafe { ngx_delete_posted_event(&mut self.0) };
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,243 @@
+//! A request as this module sees it.
+
+use std::ffi::c_uint;
+use std::ptr::NonNull;
+
+use nginx_sys::{
+    ngx_chain_t, ngx_connection_t, ngx_hash_strlow, ngx_http_cleanup_add, ngx_http_cleanup_pt,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
+    ngx_http_get_variable, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_t,
+    ngx_list_part_t, ngx_log_t, ngx_module_t, ngx_pool_cleanup_add, ngx_pool_t, ngx_table_elt_t,
+};
+
+use super::{bindings, bytes};
+
+/// A live request, on the event thread. Copies are as good as the original, and none may be used
+/// after the request was finalized: nginx's own rule for the pointer inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request(NonNull<ngx_http_request_t>);
+
+macro_rules! flags {
+    ($($(#[$doc:meta])* $get:ident;)*) => {
+        $($(#[$doc])*
+        pub fn $get(self) -> bool {
+            // SAFETY: both bindings describe the same C struct; see build.rs.
+            unsafe { (*self.0.as_ptr().cast::<bindings::ngx_http_request_s>()).$get() != 0 }
+        })*
+    };
+}
+
+impl Request {
+    /// Wraps the pointer that nginx calls back with.
+    ///
+    /// # Safety
+    ///
+    /// `r` is a live request, and this is the event thread.
+    pub unsafe fn new(r: *mut ngx_http_request_t) -> Self {
+        // SAFETY: nginx never calls back with a null request.
+        Request(unsafe { NonNull::new_unchecked(r) })
+    }
+
+    /// nginx's pointer.
+    pub fn as_ptr(self) -> *mut ngx_http_request_t {
+        self.0.as_ptr()
+    }
+
+    /// The fields, for reading. Bit-fields go through the flags below.
+    pub fn get<'a>(self) -> &'a ngx_http_request_t {
+        // SAFETY: live by the type's rule; short-lived shared views on the event thread only.
+        unsafe { self.0.as_ref() }
+    }
+
+    flags! {
+        /// The body is passed on as it arrives.
+        request_body_no_buffering;
+    }
+
+    /// Makes nginx hand the body on as it arrives.
+    pub fn set_request_body_no_buffering(self) {
+        // SAFETY: as for the flags.
+        unsafe {
+            (*self.0.as_ptr().cast::<bindings::ngx_http_request_s>())
+                .set_request_body_no_buffering(1 as c_uint);
+        }
+    }
+
+    /// Whether the client sends its body in chunks.
+    pub fn chunked(self) -> bool {
+        self.get().headers_in.chunked() != 0
+    }
+
+    /// The client's connection.
+    pub fn connection(self) -> *mut ngx_connection_t {
+        self.get().connection
+    }
+
+    /// Whether the connection is TLS.
+    pub fn is_tls(self) -> bool {
+        #[cfg(ngx_feature = "http_ssl")]
+        // SAFETY: a request always has its connection.
+        return unsafe { !(*self.connection()).ssl.is_null() };
+        #[cfg(not(ngx_feature = "http_ssl"))]
+        return false;
+    }
+
+    /// The log of the request's location.
+    pub fn log(self) -> *mut ngx_log_t {
+        // SAFETY: a request always has its connection, and that its log.
+        unsafe { (*self.connection()).log }
+    }
+
+    /// Makes log lines of the connection tell this request (nginx's `ngx_http_set_log_request`).
+    pub fn set_log_request(self) {
+        // SAFETY: the log data of an HTTP connection is its ngx_http_log_ctx_t.
+        unsafe {
+            let ctx = (*self.log()).data.cast::<ngx_http_log_ctx_t>();
+            if let Some(ctx) = ctx.as_mut() {
+                ctx.current_request = self.as_ptr();
+            }
+        }
+    }
+
+    /// The request's pool.
+    pub fn pool(self) -> *mut ngx_pool_t {
+        self.get().pool
+    }
+
+    /// The upstream, once it was created.
+    pub fn upstream(self) -> *mut ngx_http_upstream_t {
+        self.get().upstream
+    }
+
+    /// The buffers of the body that was read.
+    pub fn body(self) -> *mut ngx_chain_t {
+        // SAFETY: null, or a body in the request's pool.
+        unsafe { self.get().request_body.as_ref() }.map_or(std::ptr::null_mut(), |body| body.bufs)
+    }
+
+    /// This module's context.
+    pub fn context<T>(self, module: &ngx_module_t) -> *mut T {
+        // SAFETY: ctx has a slot for each module.
+        unsafe { (*self.get().ctx.add(module.ctx_index)).cast() }
+    }
+
+    /// Sets this module's context.
+    pub fn set_context<T>(self, module: &ngx_module_t, context: *mut T) {
+        // SAFETY: as above.
+        unsafe { *self.get().ctx.add(module.ctx_index) = context.cast() };
+    }
+
+    /// A module's location configuration.
+    pub fn location_conf<T>(self, module: &ngx_module_t) -> *mut T {
+        // SAFETY: loc_conf has a slot for each module.
+        unsafe { (*self.get().loc_conf.add(module.ctx_index)).cast() }
+    }
+
+    /// The core module's configuration of the location.
+    pub fn core_location<'a>(self) -> &'a ngx_http_core_loc_conf_t {
+        // SAFETY: every location has one, in the cycle's pool.
+        unsafe { &*self.location_conf(&*std::ptr::addr_of!(ngx_http_core_module)) }
+    }
+
+    /// The core module's configuration of the server.
+    pub fn core_server<'a>(self) -> &'a ngx_http_core_srv_conf_t {
+        // SAFETY: every request has a server, whose configuration is in the cycle's pool.
+        unsafe {
+            let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
+            &*(*self.get().srv_conf.add(index)).cast()
+        }
+    }
+
+    /// The core module's configuration of the server's own level, outside locations.
+    pub fn core_server_location<'a>(self) -> &'a ngx_http_core_loc_conf_t {
+        // SAFETY: a server's context has the location configuration of its level.
+        unsafe {
+            let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
+            &*(*(*self.core_server().ctx).loc_conf.add(index)).cast()
+        }
+    }
+
+    /// The value of an nginx variable, `None` when it is unknown or has none.
+    pub fn variable<'a>(self, name: &str) -> Option<&'a [u8]> {
+        let mut lower = name.as_bytes().to_vec();
+        let mut name = nginx_sys::ngx_str_t { len: lower.len(), data: lower.as_mut_ptr() };
+        // SAFETY: lower is writable and as long as it says; the result lives in the request's pool.
+        unsafe {
+            let key = ngx_hash_strlow(name.data, name.data, name.len);
+            let value = ngx_http_get_variable(self.as_ptr(), &mut name, key).as_ref()?;
+            if value.not_found() != 0 || value.valid() == 0 {
+                return None;
+            }
+            Some(std::slice::from_raw_parts(
+                if value.len() == 0 { NonNull::dangling().as_ptr() } else { value.data },
+                value.len() as usize,
+            ))
+        }
+    }
+
+    /// The request headers in the client's order.
+    pub fn headers<'a>(self) -> Headers<'a> {
+        Headers { part: Some(&self.get().headers_in.headers.part), index: 0 }
+    }
+
+    /// Keeps `value` until the request's pool is destroyed. `None` without memory.
+    pub fn keep<T>(self, value: T) -> Option<NonNull<T>> {
+        unsafe extern "C" fn drop_boxed<T>(data: *mut std::ffi::c_void) {
+            // SAFETY: data is the box leaked below; a pool runs each cleanup once.
+            drop(unsafe { Box::from_raw(data.cast::<T>()) });
+        }
+        // SAFETY: the request's pool is live.
+        let cleanup = NonNull::new(unsafe { ngx_pool_cleanup_add(self.pool(), 0) })?;
+        let value = NonNull::from(Box::leak(Box::new(value)));
+        // SAFETY: a fresh cleanup entry.
+        unsafe {
+            (*cleanup.as_ptr()).handler = Some(drop_boxed::<T>);
+            (*cleanup.as_ptr()).data = value.as_ptr().cast();
+        }
+        Some(value)
+    }
+
+    /// Calls `handler` with `data` when the request ends, before its pool goes. `false` without
+    /// memory.
+    pub fn on_end<T>(self, handler: ngx_http_cleanup_pt, data: *mut T) -> bool {
+        // SAFETY: a live request.
+        let Some(cleanup) = (unsafe { ngx_http_cleanup_add(self.as_ptr(), 0).as_mut() }) else {
+            return false;
+        };
+        cleanup.handler = handler;
+        cleanup.data = data.cast();
+        true
+    }
+}
+
+/// Iterates over request headers: name and value, undecoded.
+pub struct Headers<'a> {
+    part: Option<&'a ngx_list_part_t>,
+    index: usize,
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let part = self.part?;
+            if self.index < part.nelts {
+                // SAFETY: the list's parts hold nelts headers each, in the request's pool.
+                let header = unsafe { &*part.elts.cast::<ngx_table_elt_t>().add(self.index) };
+                self.index += 1;
+                // SAFETY: as above.
+                return Some(unsafe { (bytes(&header.key), bytes(&header.value)) });
+            }
+            self.index = 0;
+            // SAFETY: null or the next part of the same list.
+            self.part = unsafe { part.next.as_ref() };
+        }
+    }
+}
+
+/// The hash of a lower-case header name, as nginx's header tables are keyed.
+pub fn header_key(lower: &mut [u8]) -> usize {
+    // SAFETY: source and destination are the same bytes, as nginx itself calls it.
+    unsafe { ngx_hash_strlow(lower.as_mut_ptr(), lower.as_mut_ptr(), lower.len()) }
+}

@@ -1,0 +1,281 @@
+//! Everything that lives and dies with one configuration.
+
+use std::cell::OnceCell;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use nginx_sys::{ngx_core_conf_t, ngx_cycle_t};
+use ngx_wsgi_host::config::{
+    Credentials, ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig,
+};
+use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
+use nix::unistd::{geteuid, Gid, Uid, User};
+use thiserror::Error;
+
+use super::executable::{HostExecutable, NotFound};
+use super::sockets::{self, SocketError, SocketNames};
+use super::spawn::{self, SpawnError};
+use crate::conf::{GroupDefinition, MainConf};
+use crate::dispatch::Dispatcher;
+use crate::ffi::{error_log_of, file_log, Role};
+
+/// The daemons of a configuration could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Executable(#[from] NotFound),
+    #[error(transparent)]
+    Memory(#[from] MappingError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error("cannot make a {what}: {source}")]
+    Descriptor { what: &'static str, source: nix::Error },
+    #[error(
+        "daemon process group \"{0}\": WSGI process blocked from running as root, use \"user=\""
+    )]
+    Root(String),
+}
+
+/// One configuration's processes and memory, as master and workers hold them.
+#[derive(Default)]
+pub struct Generation {
+    /// `None` when no group is configured, or their start failed.
+    pub daemons: Option<Daemons>,
+    /// The calling process's part in dispatching; made on first use, never in the master.
+    dispatcher: OnceCell<Box<Dispatcher>>,
+}
+
+/// The shared part of all groups.
+pub struct Daemons {
+    pub leases: Leases,
+    /// For each group.
+    pub reports: Vec<Reports>,
+    /// For each group and process.
+    pub addresses: Vec<Vec<Address>>,
+    /// One eventfd for each worker.
+    pub wakeups: Vec<OwnedFd>,
+    /// End A: the supervisor lives as long as anybody holds it.
+    pub lifeline: OwnedFd,
+}
+
+/// Where a daemon process listens.
+pub struct Address {
+    pub path: PathBuf,
+    pub sockaddr: libc::sockaddr_un,
+    /// `unix:PATH`, as nginx names it.
+    pub name: String,
+}
+
+impl Generation {
+    /// The dispatcher of this process.
+    pub fn dispatcher(&self, conf: &MainConf) -> &Dispatcher {
+        self.dispatcher.get_or_init(|| Dispatcher::enter(conf, self))
+    }
+
+    /// Starts what the configuration asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is left behind.
+    pub fn start(
+        conf: &MainConf,
+        cycle: &ngx_cycle_t,
+        core: &ngx_core_conf_t,
+    ) -> Result<Self, StartError> {
+        if conf.groups.is_empty() {
+            return Ok(Generation::default());
+        }
+        let executable = HostExecutable::find(conf.daemon_executable.as_deref())?;
+        let owner = geteuid().is_root().then(|| Uid::from_raw(core.user));
+        let names = conf.socket_names(core);
+        let workers = if core.master == 0 { 1 } else { core.worker_processes.max(1) as usize };
+
+        let shape = Shape::new(conf.groups.iter().map(shape_of).collect(), workers);
+        let (leases, leases_fd) = Leases::create(shape)?;
+        let wakeups = (0..workers).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
+        let (lifeline, far_end) = lifeline()?;
+
+        let mut groups = Vec::new();
+        let mut daemons =
+            Daemons { leases, reports: Vec::new(), addresses: Vec::new(), wakeups, lifeline };
+        let mut held: Vec<OwnedFd> = Vec::new();
+        for (index, group) in conf.groups.iter().enumerate() {
+            let (report, fd) = Reports::create(group.processes(), group.threads())?;
+            let listeners = listen(&names, index, group, owner, &mut daemons)?;
+            groups.push(group_config(group, conf, core, &listeners, fd.as_raw_fd())?);
+            daemons.reports.push(report);
+            held.push(fd);
+            held.extend(listeners.into_iter().map(|(fd, _)| fd));
+        }
+        held.extend([leases_fd, far_end]);
+        let config = SupervisorConfig {
+            lifeline: held[held.len() - 1].as_raw_fd(),
+            leases: held[held.len() - 2].as_raw_fd(),
+            wakeups: daemons.wakeups.iter().map(AsRawFd::as_raw_fd).collect(),
+            error_log: error_log(cycle),
+            python: PythonConfig {
+                home: conf.python_home.clone(),
+                server_version: server_version(),
+            },
+            worker_uid: owner.map(Uid::as_raw),
+            groups,
+        };
+        let keep: Vec<RawFd> = held
+            .iter()
+            .chain(&daemons.wakeups)
+            .map(AsRawFd::as_raw_fd)
+            .chain([config.error_log.fd])
+            .filter(|fd| *fd > 2)
+            .collect();
+        spawn::supervisor(&executable, &config, &keep)?;
+        Ok(Generation { daemons: Some(daemons), dispatcher: OnceCell::new() })
+    }
+}
+
+impl Drop for Daemons {
+    /// Runs in every process that destroys the cycle's pool; the files belong to the master. The
+    /// supervisor removes them too: whoever is last finds nothing.
+    fn drop(&mut self) {
+        if matches!(Role::current(), Role::Master | Role::Single) {
+            for address in self.addresses.iter().flatten() {
+                let _ = std::fs::remove_file(&address.path);
+            }
+        }
+    }
+}
+
+fn shape_of(group: &GroupDefinition) -> GroupShape {
+    GroupShape { processes: group.processes(), threads: group.threads() }
+}
+
+fn eventfd() -> Result<OwnedFd, StartError> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        .map(OwnedFd::from)
+        .map_err(|source| StartError::Descriptor { what: "eventfd", source })
+}
+
+fn lifeline() -> Result<(OwnedFd, OwnedFd), StartError> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socketpair(AddressFamily::Unix, SockType::Stream, None, flags)
+        .map_err(|source| StartError::Descriptor { what: "lifeline", source })
+}
+
+fn listen(
+    names: &SocketNames,
+    index: usize,
+    group: &GroupDefinition,
+    owner: Option<Uid>,
+    daemons: &mut Daemons,
+) -> Result<Vec<(OwnedFd, PathBuf)>, StartError> {
+    let mut listeners = Vec::new();
+    // Known to daemons before the first is bound, so that a failure half-way unlinks them.
+    daemons.addresses.push(Vec::new());
+    for process in 0..usize::from(group.processes()) {
+        let path = names.path(index, process);
+        daemons.addresses[index].push(Address::new(&path));
+        listeners.push((sockets::open(&path, owner)?, path));
+    }
+    Ok(listeners)
+}
+
+impl Address {
+    fn new(path: &Path) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        // SAFETY: an all-zero sockaddr_un is an unnamed address.
+        let mut sockaddr: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        sockaddr.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        // The last byte stays NUL; longer paths were refused when the configuration was read.
+        let room = sockaddr.sun_path.len() - 1;
+        for (cell, byte) in sockaddr.sun_path[..room].iter_mut().zip(path.as_os_str().as_bytes()) {
+            *cell = *byte as libc::c_char;
+        }
+        Address { path: path.to_owned(), sockaddr, name: format!("unix:{}", path.display()) }
+    }
+}
+
+fn group_config(
+    group: &GroupDefinition,
+    conf: &MainConf,
+    core: &ngx_core_conf_t,
+    listeners: &[(OwnedFd, PathBuf)],
+    report: RawFd,
+) -> Result<GroupConfig, StartError> {
+    let options = &group.options;
+    let identity = identity(group, core)?;
+    let user = identity
+        .as_ref()
+        .and_then(|identity| User::from_uid(Uid::from_raw(identity.uid)).ok().flatten());
+    Ok(GroupConfig {
+        name: group.name.clone(),
+        processes: group.processes(),
+        multiprocess: options.processes.is_some(),
+        threads: group.threads(),
+        credentials: identity,
+        user_home: user.as_ref().map(|user| user.dir.clone()),
+        user_name: user.map(|user| user.name),
+        umask: options.umask,
+        home: options.home.clone(),
+        python_path: options.python_path.clone().unwrap_or_default(),
+        python_home: options.python_home.clone().or_else(|| conf.python_home.clone()),
+        display_name: options.title(&group.name),
+        shutdown_timeout: options.shutdown_timeout.unwrap_or(5),
+        error_log: None,
+        listeners: listeners
+            .iter()
+            .map(|(fd, path)| Listener { fd: fd.as_raw_fd(), path: path.clone() })
+            .collect(),
+        report,
+    })
+}
+
+/// Who the group runs as: `user=` and `group=`, else nginx's own user; nobody to switch to when
+/// nginx was not started as root.
+fn identity(
+    group: &GroupDefinition,
+    core: &ngx_core_conf_t,
+) -> Result<Option<Credentials>, StartError> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    let user = group.options.user.as_ref();
+    let uid = user.map_or(core.user, |user| user.uid.as_raw());
+    if uid == 0 {
+        return Err(StartError::Root(group.name.clone()));
+    }
+    let own_group = user.map_or(core.group, |user| user.gid.as_raw());
+    let gid = group.options.group.as_ref().map_or(own_group, |group| group.gid.as_raw());
+    Ok(Some(Credentials { uid, gid, groups: groups_of(uid, gid) }))
+}
+
+/// The supplementary groups of a user, from the group database.
+fn groups_of(uid: u32, gid: u32) -> Vec<u32> {
+    let list = || {
+        let user = User::from_uid(Uid::from_raw(uid)).ok()??;
+        let name = std::ffi::CString::new(user.name).ok()?;
+        nix::unistd::getgrouplist(&name, Gid::from_raw(gid)).ok()
+    };
+    list().map_or_else(|| vec![gid], |groups| groups.iter().map(|group| group.as_raw()).collect())
+}
+
+fn error_log(cycle: &ngx_cycle_t) -> ErrorLog {
+    use std::os::unix::ffi::OsStringExt;
+    let level = error_log_of(cycle.log);
+    match file_log(cycle.log) {
+        Some((fd, name)) if fd >= 0 => ErrorLog {
+            fd,
+            path: name.map(|name| PathBuf::from(std::ffi::OsString::from_vec(name))),
+            level,
+        },
+        _ => ErrorLog { fd: 2, path: None, level },
+    }
+}
+
+/// nginx's version as three numbers.
+pub fn server_version() -> (u32, u32, u32) {
+    let number = nginx_sys::nginx_version;
+    (number / 1_000_000, number / 1000 % 1000, number % 1000)
+}

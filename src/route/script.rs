@@ -1,0 +1,98 @@
+//! From an alias's target and the rest of the URL to the script file.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// A script and how the URL divides at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The file.
+    pub path: Vec<u8>,
+    /// How much of the rest of the URL belongs to SCRIPT_NAME: 0 for a file target.
+    pub taken: usize,
+}
+
+/// There is no script to run (mod_wsgi semantics a.8).
+#[derive(Debug, Error)]
+pub enum NoScript {
+    /// 404.
+    #[error("Target WSGI script not found or unable to stat: {0}")]
+    Missing(String),
+    /// 403.
+    #[error("Target WSGI script is a directory: {0}")]
+    Directory(String),
+    /// 403.
+    #[error("Target WSGI script cannot be reached: {path}: {source}")]
+    Denied { path: String, source: std::io::Error },
+}
+
+/// Finds the script: the target itself when it is a file, else the first file met when walking
+/// from the target along the segments of `rest`, as Apache's directory walk does.
+///
+/// # Errors
+///
+/// [`NoScript`], whose variants name the HTTP status.
+pub fn find(target: &[u8], rest: &[u8]) -> Result<Script, NoScript> {
+    let mut path = PathBuf::from(OsStr::from_bytes(target));
+    let mut taken = 0;
+    loop {
+        let shown = || path.display().to_string();
+        match std::fs::metadata(&path) {
+            Ok(found) if !found.is_dir() => {
+                return Ok(Script { path: path.into_os_string().into_vec(), taken })
+            }
+            Ok(_) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Err(NoScript::Missing(shown()))
+            }
+            Err(source) => return Err(NoScript::Denied { path: shown(), source }),
+        }
+        let Some((segment, end)) = next_segment(rest, taken) else {
+            return Err(NoScript::Directory(shown()));
+        };
+        path.push(OsStr::from_bytes(segment));
+        taken = end;
+    }
+}
+
+/// The segment after `from`, and where it ends.
+fn next_segment(rest: &[u8], from: usize) -> Option<(&[u8], usize)> {
+    let start = from + rest[from..].iter().position(|byte| *byte != b'/')?;
+    let end = rest[start..].iter().position(|byte| *byte == b'/').map_or(rest.len(), |n| start + n);
+    Some((&rest[start..end], end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(name: &str) -> PathBuf {
+        let root = std::env::temp_dir().join(format!("ngx-wsgi-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        std::fs::write(root.join("a.wsgi"), "").unwrap();
+        std::fs::write(root.join("sub/b.wsgi"), "").unwrap();
+        root
+    }
+
+    #[test]
+    fn segments_lead_to_the_script() {
+        let root = tree("walk");
+        let target = root.as_os_str().as_bytes();
+        let found = |rest: &[u8]| find(target, rest).map(|s| (s.path, s.taken));
+        let file = |name: &str| root.join(name).into_os_string().into_vec();
+        assert_eq!(found(b"/a.wsgi/x/y").unwrap(), (file("a.wsgi"), 7));
+        assert_eq!(found(b"/sub/b.wsgi").unwrap(), (file("sub/b.wsgi"), 11));
+        assert!(matches!(found(b"/none/x"), Err(NoScript::Missing(_))));
+        assert!(matches!(found(b"/sub/"), Err(NoScript::Directory(_))));
+        assert!(matches!(found(b""), Err(NoScript::Directory(_))));
+        let direct = find(root.join("a.wsgi").as_os_str().as_bytes(), b"/x").unwrap();
+        assert_eq!(direct.taken, 0);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
