@@ -53,6 +53,8 @@ pub struct Exchange {
     /// The response has no body, whatever the host sends (204, 304).
     bodyless: bool,
     head_seen: bool,
+    /// The process takes no further request on this connection.
+    going_away: bool,
     outcome: Option<Outcome>,
     body_out: body::FramedBody,
 }
@@ -105,6 +107,7 @@ impl Exchange {
         self.rest = None;
         self.bodyless = false;
         self.head_seen = false;
+        self.going_away = false;
         self.outcome = None;
         self.rejected = false;
         self.body_out = body::FramedBody::default();

@@ -1,7 +1,11 @@
 //! Log levels and the log of a process, outside requests.
 
+mod file;
+mod pipe;
 mod sink;
 
+pub use file::{FileSink, LogFile};
+pub use pipe::{PipeLine, PipeSink};
 pub use sink::{install, Sink};
 
 /// nginx's levels, with nginx's numbers.

@@ -1,1 +1,80 @@
-//! Being written.
+//! The supervisor of one generation's daemon processes: starts, watches, replaces and ends them.
+//!
+//! A single thread without Python. Its life is tied to the lifeline: EOF means that master and
+//! workers of the generation have gone, so nobody can send another request.
+
+mod backoff;
+mod child;
+mod death;
+mod fork;
+mod lines;
+mod run;
+mod setup;
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use crate::config::SupervisorConfig;
+use crate::log::{FileSink, LogFile};
+use crate::process::Title;
+use crate::scoreboard::MappingError;
+
+/// The supervisor cannot start.
+#[derive(Debug, Error)]
+pub enum SupervisorError {
+    /// The configuration's descriptor cannot be read.
+    #[error("cannot read the configuration: {0}")]
+    Read(#[from] io::Error),
+    /// The configuration is not what this executable understands.
+    #[error("cannot read the configuration: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The configuration contradicts itself.
+    #[error("group \"{0}\" has {1} listeners for {2} processes")]
+    Listeners(String, usize, u16),
+    /// The lease table.
+    #[error(transparent)]
+    Leases(#[from] MappingError),
+    /// A system call.
+    #[error("cannot set up the supervisor: {}", .0.desc())]
+    System(#[from] Errno),
+}
+
+/// Supervises the groups configured in the JSON behind descriptor `config` until the generation is
+/// over or a signal ends it.
+///
+/// # Errors
+///
+/// [`SupervisorError`] when it cannot even start; later trouble goes to the error log.
+pub fn run(config: RawFd) -> Result<(), SupervisorError> {
+    let config = read_config(config)?;
+    let log = Arc::new(LogFile::adopt(&config.error_log)?);
+    crate::log::install(Box::new(FileSink(Arc::clone(&log))), log.threshold());
+    let title = Title::claim();
+    title.set("ngx-wsgi-host: supervisor");
+    let started = setup::supervisor(config, log, title);
+    let mut supervisor = started.inspect_err(|error| tracing::error!(level = 2u64, "{error}"))?;
+    supervisor.run();
+    Ok(())
+}
+
+fn read_config(fd: RawFd) -> Result<SupervisorConfig, SupervisorError> {
+    // SAFETY: the number comes from whoever started this process for this purpose; the borrow ends
+    // with this statement, and a descriptor that is not open makes the call fail.
+    let mut file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
+    let mut json = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut json)?;
+    let config: SupervisorConfig = serde_json::from_str(&json)?;
+    for group in &config.groups {
+        if group.listeners.len() != usize::from(group.processes) {
+            let (name, listeners) = (group.name.clone(), group.listeners.len());
+            return Err(SupervisorError::Listeners(name, listeners, group.processes));
+        }
+    }
+    Ok(config)
+}

@@ -169,6 +169,7 @@ fn exchange(
         rest: None,
         bodyless: false,
         head_seen: false,
+        going_away: false,
         outcome: None,
         body_out: body::FramedBody::default(),
     }

@@ -56,6 +56,8 @@ impl Exchange {
                     self.rejected = true;
                     return Err(BadFrame::Unexpected(kind));
                 }
+                // The process began to drain while the request was on its way; it still answers.
+                Kind::GoAway => self.going_away = true,
                 Kind::End => {
                     let outcome = Outcome::decode(self.frames.payload())?;
                     self.outcome = Some(outcome);
@@ -177,7 +179,9 @@ fn starved(r: Request, exchange: &Exchange) -> ngx_int_t {
 /// The host said END while the header was awaited: to a HEAD request, or because the application
 /// failed.
 fn end_without_body(r: Request, exchange: &Exchange, outcome: Outcome) -> ngx_int_t {
-    keep_alive(r);
+    if !exchange.going_away {
+        keep_alive(r);
+    }
     if exchange.head_seen && outcome == Outcome::Complete {
         return code::OK;
     }
@@ -367,7 +371,8 @@ fn pipe_input(
                 break;
             }
             Ok(Step::End(outcome)) => {
-                end_pipe(r, p, exchange.is_whole(outcome), at == input.len());
+                let clean = at == input.len() && !exchange.going_away;
+                end_pipe(r, p, exchange.is_whole(outcome), clean);
                 break;
             }
             Ok(Step::Head) => {}
@@ -516,7 +521,7 @@ fn direct_input(
                 } else {
                     u.set_error(1);
                 }
-                if at == input.len() {
+                if at == input.len() && !exchange.going_away {
                     u.set_keepalive(1);
                 }
                 return Some(());

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::OnceLock;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -17,17 +17,16 @@ pub trait Sink: Send + Sync {
     fn line(&self, level: Level, text: &str);
 }
 
-static SINK: OnceLock<Box<dyn Sink>> = OnceLock::new();
+static SINK: RwLock<Option<Arc<dyn Sink>>> = RwLock::new(None);
 static THRESHOLD: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
 /// Makes `sink` the log of this process and `threshold` the least severe level that reaches it.
-/// Only the first sink of a process counts; the threshold can be set again.
+/// A later call replaces both: a daemon process starts with its supervisor's.
 pub fn install(sink: Box<dyn Sink>, threshold: Level) {
     THRESHOLD.store(threshold as u8, Ordering::Relaxed);
-    if SINK.set(sink).is_ok() {
-        // A second subscriber cannot exist: OnceLock let one caller through.
-        let _ = tracing::subscriber::set_global_default(Forward);
-    }
+    *SINK.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(sink));
+    // Fails from the second call on, when the subscriber is there.
+    let _ = tracing::subscriber::set_global_default(Forward);
 }
 
 /// `tracing` has five levels, nginx eight: events carry nginx's in the field `level` where the
@@ -37,7 +36,8 @@ struct Forward;
 impl Subscriber for Forward {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("ngx_wsgi")
-            && from_tracing(*metadata.level()) as u8 <= THRESHOLD.load(Ordering::Relaxed).max(Level::Error as u8)
+            && from_tracing(*metadata.level()) as u8
+                <= THRESHOLD.load(Ordering::Relaxed).max(Level::Error as u8)
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -54,7 +54,8 @@ impl Subscriber for Forward {
         if line.level as u8 > THRESHOLD.load(Ordering::Relaxed) {
             return;
         }
-        if let Some(sink) = SINK.get() {
+        let sink = SINK.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(sink) = sink {
             sink.line(line.level, &line.text);
         }
     }

@@ -1,0 +1,35 @@
+//! Who a daemon process is.
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{getppid, setgroups, setresgid, setresuid, Gid, Pid, Uid};
+
+use super::SetupError;
+use crate::config::GroupConfig;
+
+/// Takes on the group's identity, for good.
+pub fn assume(group: &GroupConfig) -> Result<(), SetupError> {
+    if let Some(credentials) = &group.credentials {
+        if credentials.uid == 0 {
+            return Err(SetupError::Root);
+        }
+        let (uid, gid) = (Uid::from_raw(credentials.uid), Gid::from_raw(credentials.gid));
+        let groups: Vec<Gid> = credentials.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).map_err(SetupError::step("set the supplementary groups"))?;
+        setresgid(gid, gid, gid).map_err(SetupError::step(format!("set the group to {gid}")))?;
+        setresuid(uid, uid, uid).map_err(SetupError::step(format!("set the user to {uid}")))?;
+    }
+    prctl::set_no_new_privs().map_err(SetupError::step("give up new privileges"))
+}
+
+/// Makes the supervisor's death this process's SIGTERM. After the credentials: changing them
+/// clears it.
+pub fn tie_to(supervisor: Pid) -> Result<(), SetupError> {
+    prctl::set_pdeathsig(Signal::SIGTERM).map_err(SetupError::step("follow the supervisor"))?;
+    // It may have died before the kernel was told.
+    if getppid() == supervisor {
+        Ok(())
+    } else {
+        Err(SetupError::Orphaned)
+    }
+}

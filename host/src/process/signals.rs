@@ -1,0 +1,69 @@
+//! Signals of a daemon process.
+//!
+//! SIGTERM and SIGINT write to an eventfd. They are handled and not blocked: a blocked signal
+//! would stay blocked in every program that the application starts.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
+
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+/// The eventfd that becomes readable when the process is to end.
+pub struct Signals(EventFd);
+
+impl Signals {
+    /// Sets all signals up: SIGPIPE ignored, SIGTERM and SIGINT for the eventfd, the rest default.
+    pub fn install() -> Result<Self, Errno> {
+        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        OWNER.store(std::process::id() as i32, Ordering::Relaxed);
+        WAKE.store(wake.as_fd().as_raw_fd(), Ordering::Release);
+        for signal in Signal::iterator().filter(|s| ![Signal::SIGKILL, Signal::SIGSTOP].contains(s))
+        {
+            let handler = match signal {
+                Signal::SIGPIPE => SigHandler::SigIgn,
+                Signal::SIGTERM | Signal::SIGINT => SigHandler::Handler(on_signal),
+                _ => SigHandler::SigDfl,
+            };
+            let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+            // SAFETY: the handler only does what is allowed in one: atomics, getpid, write,
+            // signal and raise.
+            unsafe { sigaction(signal, &action) }?;
+        }
+        SigSet::empty().thread_set_mask()?;
+        Ok(Signals(wake))
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Signals {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let errno = Errno::last();
+    // SAFETY: getpid, signal, raise and write are async-signal-safe; the buffer outlives the call.
+    unsafe {
+        if libc::getpid() == OWNER.load(Ordering::Relaxed) {
+            let one = 1u64.to_ne_bytes();
+            libc::write(WAKE.load(Ordering::Acquire), one.as_ptr().cast(), one.len());
+        } else {
+            // The application forked, and its child has inherited the handler: the signal is meant
+            // for the child and must not reach this process's eventfd.
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+    }
+    errno.set();
+}

@@ -1,0 +1,180 @@
+//! A host on threads inside an nginx worker.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
+use thiserror::Error;
+
+use super::host::{Host, HostConfig};
+use super::serve::{Serve, Unavailable};
+use crate::config::RuntimeConfig;
+use crate::python::{Runtime, StartError};
+use crate::scoreboard::{MappingError, Reports};
+
+/// Stack of Python's main thread.
+const STACK: usize = 8 << 20;
+
+/// How long request threads that were started during a stop may take to notice it.
+const LATE_THREADS: Duration = Duration::from_secs(10);
+
+/// The embedded host cannot be started.
+#[derive(Debug, Error)]
+pub enum EmbeddedError {
+    /// The report's memory cannot be had.
+    #[error(transparent)]
+    Report(#[from] MappingError),
+    /// The kernel gives no descriptor or no thread.
+    #[error("cannot start the embedded host: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The embedded host. Its threads block all signals, so that nginx's reach its event loop; dropping
+/// it without [`Self::stop`] leaves Python running.
+pub struct Embedded {
+    host: Arc<Host>,
+    life: Arc<Life>,
+    main: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Where Python's main thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Stopping,
+    Stopped,
+}
+
+struct Life {
+    phase: Mutex<Phase>,
+    changed: Condvar,
+}
+
+impl Embedded {
+    /// Starts Python on a thread of its own and `threads` request threads behind it. Returns before
+    /// Python is up; requests wait for it, and are failed when it does not come up.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError`] when the kernel refuses memory, descriptors or the thread.
+    pub fn start(config: RuntimeConfig, threads: u16) -> Result<Self, EmbeddedError> {
+        let threads = threads.max(1);
+        let reports = Arc::new(Reports::private(threads)?);
+        reports.enter(0, std::process::id());
+        let host = HostConfig { threads, listener: None, allowed_uid: None, reports, process: 0 };
+        let host = Arc::new(Host::new(host)?);
+        let life = Arc::new(Life { phase: Mutex::new(Phase::Running), changed: Condvar::new() });
+        let main = {
+            let (host, life) = (Arc::clone(&host), Arc::clone(&life));
+            let builder = thread::Builder::new().name("wsgi-main".into()).stack_size(STACK);
+            without_signals(|| builder.spawn(move || run(config, &host, &life)))?
+        };
+        Ok(Embedded { host, life, main: Mutex::new(Some(main)) })
+    }
+
+    /// A new connection to the host: the end that is nginx's. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// When descriptors are exhausted or the host has been stopped.
+    pub fn connect(&self) -> io::Result<OwnedFd> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+        self.host.adopt(ours)?;
+        Ok(theirs)
+    }
+
+    /// What the request threads are at.
+    pub fn reports(&self) -> &Arc<Reports> {
+        self.host.reports()
+    }
+
+    /// Lets running requests finish and ends Python. `false` when something still runs after
+    /// `timeout`: then the process must be left with `_exit`.
+    ///
+    /// Idle connections are closed at once: the caller is nginx's event loop, nobody could send
+    /// another request.
+    pub fn stop(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        if !self.host.stop(timeout) {
+            return false;
+        }
+        let mut phase = self.life.phase();
+        if *phase == Phase::Running {
+            *phase = Phase::Stopping;
+            self.life.changed.notify_all();
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let waited =
+            self.life.changed.wait_timeout_while(phase, left, |phase| *phase != Phase::Stopped);
+        if *waited.unwrap_or_else(PoisonError::into_inner).0 != Phase::Stopped {
+            return false;
+        }
+        let main = self.main.lock().unwrap_or_else(PoisonError::into_inner).take();
+        main.is_none_or(|main| main.join().is_ok())
+    }
+}
+
+impl Life {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_stop(&self) {
+        let wait = self.changed.wait_while(self.phase(), |phase| *phase == Phase::Running);
+        drop(wait.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn stopped(&self) {
+        *self.phase() = Phase::Stopped;
+        self.changed.notify_all();
+    }
+}
+
+/// Python's main thread.
+fn run(config: RuntimeConfig, host: &Host, life: &Life) {
+    let runtime = Runtime::start(config);
+    if let Err(error) = &runtime {
+        tracing::error!(level = 2u64, "{error}");
+    }
+    if *life.phase() == Phase::Running {
+        if let Err(error) = spawn(host, runtime.clone()) {
+            tracing::error!(level = 2u64, "cannot start request threads: {error}");
+        }
+    }
+    life.wait_for_stop();
+    // Request threads that were started a moment too late end by themselves, but before Python.
+    if !host.stop(LATE_THREADS) {
+        return;
+    }
+    if let Ok(runtime) = runtime {
+        runtime.stop();
+    }
+    life.stopped();
+}
+
+fn spawn(host: &Host, runtime: Result<Arc<Runtime>, StartError>) -> io::Result<()> {
+    host.spawn(move |id| -> Box<dyn Serve> {
+        match &runtime {
+            Ok(runtime) => Box::new(runtime.thread(id)),
+            Err(error) => Box::new(Unavailable(error.to_string())),
+        }
+    })
+}
+
+/// Runs `start` with all signals blocked, which the thread it starts inherits; only those that a
+/// thread causes itself stay open.
+fn without_signals<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mut blocked = SigSet::all();
+    for own in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL] {
+        blocked.remove(own);
+    }
+    let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
+    let started = start();
+    before.thread_set_mask()?;
+    started
+}

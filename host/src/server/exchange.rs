@@ -1,0 +1,131 @@
+//! One request's exchange over its connection.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+
+use super::connection::Connection;
+use super::writer::Writer;
+use crate::exchange::{BodyError, Disconnected, Exchange};
+use crate::log::Level;
+use crate::wire::{Outcome, Request, HEAD_ONLY, NO_BODY};
+
+/// The handle that the application's side gets. It outlives the exchange when an application keeps
+/// `wsgi.input` or `wsgi.errors`; from END on it is dead.
+pub struct Served {
+    connection: Arc<Connection>,
+    head_only: bool,
+    over: AtomicBool,
+}
+
+impl Served {
+    /// Begins an exchange; `rest` is what was read behind the REQUEST frame.
+    pub fn begin(connection: &Arc<Connection>, request: &Request<'_>, rest: &[u8]) -> Arc<Self> {
+        connection.writer().begin();
+        connection.body().begin(request.flags & NO_BODY == 0, rest);
+        Arc::new(Served {
+            connection: Arc::clone(connection),
+            head_only: request.flags & HEAD_ONLY != 0,
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Ends the exchange; nothing goes out through this handle afterwards.
+    pub fn finish(&self, outcome: Outcome, goaway: bool) {
+        let mut writer = self.connection.writer();
+        self.over.store(true, Ordering::Relaxed);
+        if self.connection.is_lost()
+            || writer.end(&self.connection.socket, outcome, goaway).is_err()
+        {
+            self.connection.lose();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed) || self.connection.is_lost()
+    }
+
+    fn write<E>(
+        &self,
+        write: impl FnOnce(&mut Writer) -> Result<(), E>,
+    ) -> Result<Result<(), E>, Disconnected> {
+        let mut writer = self.connection.writer();
+        // Only under the lock: the exchange may have ended while this thread waited for it.
+        if self.is_over() {
+            return Err(Disconnected);
+        }
+        Ok(write(&mut writer))
+    }
+
+    fn send_frames(
+        &self,
+        write: impl FnOnce(&mut Writer) -> Result<(), Errno>,
+    ) -> Result<(), Disconnected> {
+        self.write(write)?.map_err(|_| {
+            self.connection.lose();
+            Disconnected
+        })
+    }
+}
+
+impl Exchange for Served {
+    fn read(&self, buf: &mut [u8]) -> Result<usize, BodyError> {
+        let connection = &self.connection;
+        loop {
+            let mut body = connection.body();
+            if self.over.load(Ordering::Relaxed) {
+                return Err(BodyError::Closed);
+            }
+            let read = body.read(&connection.socket, buf);
+            drop(body);
+            match read {
+                Ok(Some(n)) => return Ok(n),
+                Ok(None) => {
+                    let waited = connection.socket.wait(PollFlags::POLLIN, None);
+                    waited.map_err(|errno| BodyError::Io(errno.desc().to_owned()))?;
+                }
+                Err(error) => {
+                    if error == BodyError::Closed {
+                        connection.lose();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn respond(
+        &self,
+        status: u16,
+        status_line: &[u8],
+        headers: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), Disconnected> {
+        let queued = self.write(|writer| writer.respond(status, status_line, headers))?;
+        queued.map_err(|bad| {
+            self.log(Level::Error, format!("response cannot be sent: {bad}").as_bytes());
+            Disconnected
+        })
+    }
+
+    fn send(&self, block: &[u8]) -> Result<(), Disconnected> {
+        let block = if self.head_only { &[] } else { block };
+        self.send_frames(|writer| writer.data(&self.connection.socket, block))
+    }
+
+    fn log(&self, level: Level, line: &[u8]) {
+        let sent = self.send_frames(|writer| writer.log(&self.connection.socket, level, line));
+        if sent.is_err() {
+            let level = u64::from(level as u8);
+            tracing::error!(level, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    fn is_disconnected(&self) -> bool {
+        if !self.is_over() && self.connection.socket.is_hung_up() {
+            self.connection.lose();
+        }
+        self.is_over()
+    }
+}

@@ -1,0 +1,335 @@
+//! A host's connections, its listener and its threads.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::connection::Connection;
+use super::registry::Registry;
+use super::serve::Serve;
+use super::worker;
+use crate::scoreboard::Reports;
+
+/// Stack of a request thread: what Python expects of a main thread.
+const STACK: usize = 8 << 20;
+
+/// Pause of the accepting thread when the process is out of descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+const END: u64 = 0;
+const LISTENER: u64 = 1;
+const FIRST_CONNECTION: u64 = 2;
+
+/// What a host is made of.
+pub struct HostConfig {
+    /// Request threads, 1 or more.
+    pub threads: u16,
+    /// Where nginx connects to; `None` when connections are only given by [`Host::adopt`].
+    pub listener: Option<OwnedFd>,
+    /// The user of nginx's workers; apart from root nobody else may connect. `None`: anybody who
+    /// can reach the socket.
+    pub allowed_uid: Option<u32>,
+    /// Where the threads report what they are at.
+    pub reports: Arc<Reports>,
+    /// Number of the process in the report.
+    pub process: usize,
+}
+
+/// Threads that serve exchanges. Dropping it lets the threads end by themselves.
+pub struct Host {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the threads of a host share.
+pub(super) struct Shared {
+    epoll: Epoll,
+    ended: EventFd,
+    listener: Option<UnixListener>,
+    allowed_uid: Option<u32>,
+    registry: Registry,
+    draining: AtomicBool,
+    over: AtomicBool,
+    alive: Mutex<usize>,
+    left: Condvar,
+    pub reports: Arc<Reports>,
+    pub process: usize,
+    count: u16,
+}
+
+/// What an idle thread is woken for.
+pub(super) enum Wake {
+    End,
+    Accept,
+    Connection(Arc<Connection>),
+}
+
+impl Host {
+    /// A host without threads; connections wait until [`Self::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no descriptors.
+    pub fn new(config: HostConfig) -> io::Result<Self> {
+        let listener = config.listener.map(UnixListener::from);
+        let shared = Shared {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            ended: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            listener,
+            allowed_uid: config.allowed_uid,
+            registry: Registry::new(FIRST_CONNECTION),
+            draining: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            alive: Mutex::new(0),
+            left: Condvar::new(),
+            reports: config.reports,
+            process: config.process,
+            count: config.threads.max(1),
+        };
+        shared.epoll.add(&shared.ended, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
+        if let Some(listener) = &shared.listener {
+            listener.set_nonblocking(true)?;
+            shared.epoll.add(listener, once(LISTENER))?;
+        }
+        Ok(Host { shared: Arc::new(shared), threads: Mutex::new(Vec::new()) })
+    }
+
+    /// Starts the request threads. Each calls `serve` once, with its number from 1, for what it
+    /// serves with. They inherit the caller's signal mask.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started; those that have been go on.
+    pub fn spawn<F>(&self, serve: F) -> io::Result<()>
+    where
+        F: Fn(u32) -> Box<dyn Serve> + Send + Sync + 'static,
+    {
+        let serve = Arc::new(serve);
+        for index in 0..self.shared.count {
+            let (shared, serve) = (Arc::clone(&self.shared), Arc::clone(&serve));
+            let ticket = Ticket::new(&self.shared);
+            let id = u32::from(index) + 1;
+            let run = move || {
+                let _ticket = ticket;
+                worker::run(&shared, usize::from(index), serve(id));
+            };
+            let builder = thread::Builder::new().name(format!("wsgi-{id}")).stack_size(STACK);
+            lock(&self.threads).push(builder.spawn(run)?);
+        }
+        Ok(())
+    }
+
+    /// Takes over a connected socket. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// When the host has ended or the kernel refuses.
+    pub fn adopt(&self, socket: OwnedFd) -> io::Result<()> {
+        if self.shared.is_over() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let connection = self.shared.registry.add(socket);
+        self.shared.arm(&connection).inspect_err(|_| self.shared.close(&connection))?;
+        Ok(())
+    }
+
+    /// What the threads report.
+    pub fn reports(&self) -> &Arc<Reports> {
+        &self.shared.reports
+    }
+
+    /// A planned end: accepts no more, asks nginx to close its connections and serves what comes
+    /// on them until then. Returns whether all threads have ended within `timeout`; `None` waits
+    /// for ever.
+    pub fn drain(&self, timeout: Option<Duration>) -> bool {
+        self.shared.drain();
+        self.shared.wait_for_threads(timeout)
+    }
+
+    /// An end at once: closes idle connections, lets running requests finish. Returns whether all
+    /// threads have ended within `timeout`.
+    pub fn stop(&self, timeout: Duration) -> bool {
+        self.shared.stop();
+        if !self.shared.wait_for_threads(Some(timeout)) {
+            return false;
+        }
+        for thread in lock(&self.threads).drain(..) {
+            // A thread that panicked has ended as well.
+            let _ = thread.join();
+        }
+        self.shared.registry.all().iter().for_each(|connection| self.shared.close(connection));
+        true
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Shared {
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Waits for something to do.
+    pub fn wait(&self) -> Wake {
+        let mut events = [EpollEvent::empty()];
+        loop {
+            match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                _ if self.is_over() => return Wake::End,
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => match events[0].data() {
+                    END => return Wake::End,
+                    LISTENER => return Wake::Accept,
+                    token => match self.registry.get(token) {
+                        Some(connection) => return Wake::Connection(connection),
+                        None => tracing::debug!("event for a closed connection"),
+                    },
+                },
+                Err(errno) => {
+                    tracing::error!(level = 2u64, "epoll_wait() failed: {}", errno.desc());
+                    return Wake::End;
+                }
+            }
+        }
+    }
+
+    /// Accepts one connection and lets another thread accept the next.
+    pub fn accept(&self) -> Option<Arc<Connection>> {
+        let listener = self.listener.as_ref()?;
+        let accepted = listener.accept();
+        if let Err(error) = &accepted {
+            let again = [io::ErrorKind::WouldBlock, io::ErrorKind::ConnectionAborted];
+            if !again.contains(&error.kind()) {
+                tracing::error!("accept() failed: {error}");
+                thread::sleep(EXHAUSTED_PAUSE);
+            }
+        }
+        if !self.is_draining() {
+            // Fails only when draining has begun in between: then nobody is to accept.
+            let _ = self.epoll.modify(listener, &mut once(LISTENER));
+        }
+        let socket = OwnedFd::from(accepted.ok()?.0);
+        self.is_welcome(&socket).then(|| self.registry.add(socket))
+    }
+
+    fn is_welcome(&self, socket: &OwnedFd) -> bool {
+        let Some(allowed) = self.allowed_uid else { return true };
+        match getsockopt(socket, PeerCredentials) {
+            Ok(peer) if peer.uid() == 0 || peer.uid() == allowed => true,
+            Ok(peer) => {
+                tracing::error!(
+                    "connection of process {} refused: its user {} is neither {allowed} nor root",
+                    peer.pid(),
+                    peer.uid()
+                );
+                false
+            }
+            Err(errno) => {
+                tracing::error!("connection refused: its user is unknown: {}", errno.desc());
+                false
+            }
+        }
+    }
+
+    /// Gives a connection back to epoll; it belongs to whichever thread its next event wakes.
+    pub fn arm(&self, connection: &Connection) -> Result<(), Errno> {
+        let mut event = once(connection.token);
+        if connection.register() {
+            self.epoll.add(connection, event)
+        } else {
+            self.epoll.modify(connection, &mut event)
+        }
+    }
+
+    /// Ends a connection that the caller owns.
+    pub fn close(&self, connection: &Connection) {
+        if connection.is_registered() {
+            // The descriptor may live on in an application's handle, so epoll has to be told.
+            let _ = self.epoll.delete(connection);
+        }
+        connection.socket.close();
+        if self.registry.remove(connection.token) && self.is_draining() {
+            self.end();
+        }
+    }
+
+    fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        if let Some(listener) = &self.listener {
+            // Fails when it has been done before.
+            let _ = self.epoll.delete(listener);
+        }
+        self.registry.all().iter().for_each(|connection| connection.go_away());
+        if self.registry.is_empty() {
+            self.end();
+        }
+    }
+
+    fn stop(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.end();
+        for connection in self.registry.all() {
+            if !connection.writer_is_open() {
+                connection.socket.close();
+            }
+        }
+    }
+
+    fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        // Cannot fail: the counter is far from its limit. It stays set and wakes every thread.
+        let _ = self.ended.write(1);
+    }
+
+    fn wait_for_threads(&self, timeout: Option<Duration>) -> bool {
+        let alive = lock(&self.alive);
+        let Some(timeout) = timeout else {
+            let done = self.left.wait_while(alive, |alive| *alive > 0);
+            return *done.unwrap_or_else(PoisonError::into_inner) == 0;
+        };
+        let waited = self.left.wait_timeout_while(alive, timeout, |alive| *alive > 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
+    }
+}
+
+/// Counts a thread as alive until it is dropped.
+struct Ticket(Arc<Shared>);
+
+impl Ticket {
+    fn new(shared: &Arc<Shared>) -> Self {
+        *lock(&shared.alive) += 1;
+        Ticket(Arc::clone(shared))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        *lock(&self.0.alive) -= 1;
+        self.0.left.notify_all();
+    }
+}
+
+fn once(token: u64) -> EpollEvent {
+    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
+    EpollEvent::new(flags, token)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,54 @@
+//! The connections of a host.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::connection::Connection;
+
+/// All open connections by their token.
+pub struct Registry(Mutex<Connections>);
+
+struct Connections {
+    open: HashMap<u64, Arc<Connection>>,
+    next: u64,
+}
+
+impl Registry {
+    /// An empty registry that numbers connections from `first`.
+    pub fn new(first: u64) -> Self {
+        Registry(Mutex::new(Connections { open: HashMap::new(), next: first }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn add(&self, fd: OwnedFd) -> Arc<Connection> {
+        let mut connections = self.lock();
+        let token = connections.next;
+        connections.next += 1;
+        let connection = Arc::new(Connection::new(token, fd));
+        connections.open.insert(token, Arc::clone(&connection));
+        connection
+    }
+
+    pub fn get(&self, token: u64) -> Option<Arc<Connection>> {
+        self.lock().open.get(&token).cloned()
+    }
+
+    /// Forgets a connection; whether it was the last one.
+    pub fn remove(&self, token: u64) -> bool {
+        let mut connections = self.lock();
+        connections.open.remove(&token);
+        connections.open.is_empty()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lock().open.is_empty()
+    }
+
+    pub fn all(&self) -> Vec<Arc<Connection>> {
+        self.lock().open.values().cloned().collect()
+    }
+}

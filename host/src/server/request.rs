@@ -1,0 +1,117 @@
+//! Reading the REQUEST frame of the next exchange.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use thiserror::Error;
+
+use super::socket::{Received, Socket};
+use crate::wire::{BadFrame, Header, Kind, HEADER_LEN};
+
+/// What a thread keeps for reading; longer requests make the buffer grow until they are over.
+const KEPT: usize = 32 << 10;
+
+/// How long nginx may take from the first byte of a REQUEST frame to its last.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A request could not be read; the connection is to be closed.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Bad(#[from] BadFrame),
+    #[error("connection closed inside a REQUEST frame")]
+    Closed,
+    #[error("the rest of a REQUEST frame did not arrive in time")]
+    TimedOut,
+    #[error("cannot read: {0}")]
+    Io(#[from] Errno),
+}
+
+/// What reading for a request gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing has arrived.
+    Nothing,
+    /// nginx has closed the connection between exchanges.
+    Closed,
+    /// A whole frame is in the buffer.
+    Request,
+}
+
+/// A thread's buffer for REQUEST frames and what comes right behind them.
+pub struct RequestBuffer {
+    bytes: Vec<u8>,
+    len: usize,
+    payload: usize,
+}
+
+impl RequestBuffer {
+    pub fn new() -> Self {
+        RequestBuffer { bytes: vec![0; KEPT], len: 0, payload: 0 }
+    }
+
+    /// Payload of the frame, and the bytes read behind it.
+    pub fn split(&self) -> (&[u8], &[u8]) {
+        self.bytes[HEADER_LEN..self.len].split_at(self.payload)
+    }
+
+    /// The buffer's memory, for anything between requests.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Reads the next REQUEST frame. Waits only once its first byte has arrived.
+    pub fn read(&mut self, socket: &Socket) -> Result<Next, ReadError> {
+        self.reset();
+        match socket.receive(&mut self.bytes)? {
+            Received::Nothing => return Ok(Next::Nothing),
+            Received::Closed => return Ok(Next::Closed),
+            Received::Bytes(n) => self.len = n,
+        }
+        let until = Instant::now() + TIMEOUT;
+        let header = loop {
+            if let Some(header) = self.bytes[..self.len].first_chunk() {
+                break Header::decode(header)?;
+            }
+            self.more(socket, until)?;
+        };
+        if header.kind != Kind::Request {
+            return Err(BadFrame::Unexpected(header.kind).into());
+        }
+        self.payload = header.len as usize;
+        let whole = HEADER_LEN + self.payload;
+        if whole > self.bytes.len() {
+            self.bytes.resize(whole, 0);
+        }
+        while self.len < whole {
+            self.more(socket, until)?;
+        }
+        Ok(Next::Request)
+    }
+
+    fn more(&mut self, socket: &Socket, until: Instant) -> Result<(), ReadError> {
+        loop {
+            match socket.receive(&mut self.bytes[self.len..])? {
+                Received::Bytes(n) => {
+                    self.len += n;
+                    return Ok(());
+                }
+                Received::Closed => return Err(ReadError::Closed),
+                Received::Nothing if !socket.wait(PollFlags::POLLIN, Some(until))? => {
+                    return Err(ReadError::TimedOut)
+                }
+                Received::Nothing => {}
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        self.len = 0;
+        self.payload = 0;
+        if self.bytes.len() > KEPT {
+            self.bytes.truncate(KEPT);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Non-blocking reading and writing of a stream socket, and waiting for it.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::socket::{recv, sendmsg, shutdown, MsgFlags, Shutdown, UnixAddr};
+
+/// What reading gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Nothing there now.
+    Nothing,
+    /// The peer has closed.
+    Closed,
+    /// So many bytes, at least one.
+    Bytes(usize),
+}
+
+/// A connected stream socket in non-blocking mode.
+pub struct Socket(OwnedFd);
+
+impl Socket {
+    pub fn new(fd: OwnedFd) -> Self {
+        Socket(fd)
+    }
+
+    /// Reads what is there. `buf` must not be empty.
+    pub fn receive(&self, buf: &mut [u8]) -> Result<Received, Errno> {
+        loop {
+            return match recv(self.0.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
+                Ok(n) => Ok(Received::Bytes(n)),
+                Err(Errno::EAGAIN) => Ok(Received::Nothing),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(errno),
+            };
+        }
+    }
+
+    /// Writes all of `head` and `tail`, waiting as long as it takes.
+    pub fn send_all(&self, head: &[u8], tail: &[u8]) -> Result<(), Errno> {
+        let (mut head, mut tail) = (head, tail);
+        while !head.is_empty() || !tail.is_empty() {
+            match self.send_some(head, tail) {
+                Ok(sent) => {
+                    let of_head = sent.min(head.len());
+                    head = &head[of_head..];
+                    tail = &tail[sent - of_head..];
+                }
+                Err(Errno::EAGAIN) => {
+                    self.wait(PollFlags::POLLOUT, None)?;
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes as much as goes without waiting.
+    pub fn send_some(&self, head: &[u8], tail: &[u8]) -> Result<usize, Errno> {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let parts = [IoSlice::new(head), IoSlice::new(tail)];
+        let parts = if tail.is_empty() { &parts[..1] } else { &parts[..] };
+        sendmsg::<UnixAddr>(self.0.as_raw_fd(), parts, &[], flags, None)
+    }
+
+    /// Waits for one of `events` or the peer's end; `false` once `until` has passed.
+    pub fn wait(&self, events: PollFlags, until: Option<Instant>) -> Result<bool, Errno> {
+        loop {
+            let timeout = until.map_or(PollTimeout::NONE, |until| {
+                let left = until.saturating_duration_since(Instant::now());
+                // Rounded up: a wait that ends early would spin until the time has come.
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            });
+            match poll(&mut [PollFd::new(self.0.as_fd(), events)], timeout) {
+                Ok(0) if until.is_some_and(|until| Instant::now() >= until) => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Whether the peer has closed its end.
+    pub fn is_hung_up(&self) -> bool {
+        let mut ask = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        matches!(poll(&mut ask, PollTimeout::ZERO), Ok(1))
+    }
+
+    /// Ends the connection for the peer now, even while somebody else still holds the descriptor.
+    pub fn close(&self) {
+        // A peer that has gone already is the only way to fail.
+        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

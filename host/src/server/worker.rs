@@ -1,0 +1,126 @@
+//! A request thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::poll::PollFlags;
+
+use super::connection::Connection;
+use super::exchange::Served;
+use super::host::{Shared, Wake};
+use super::request::{Next, ReadError, RequestBuffer};
+use super::serve::Serve;
+use crate::exchange::Exchange;
+use crate::wire::Request;
+
+/// How long a thread waits for the rest of a request body that the application did not read.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves until the host is over.
+pub fn run(shared: &Shared, index: usize, serve: Box<dyn Serve>) {
+    let mut worker =
+        Worker { shared, index, serve, buffer: RequestBuffer::new(), line: Vec::new() };
+    loop {
+        match shared.wait() {
+            Wake::End => return,
+            Wake::Connection(connection) => worker.attend(&connection),
+            // nginx connects when it has a request, which is likely to be there already.
+            Wake::Accept => {
+                if let Some(connection) = shared.accept() {
+                    worker.attend(&connection);
+                }
+            }
+        }
+    }
+}
+
+struct Worker<'a> {
+    shared: &'a Shared,
+    index: usize,
+    serve: Box<dyn Serve>,
+    buffer: RequestBuffer,
+    line: Vec<u8>,
+}
+
+impl Worker<'_> {
+    /// Serves the connection's next request if it is there, and gives the connection back.
+    fn attend(&mut self, connection: &Arc<Connection>) {
+        let keep = match self.buffer.read(&connection.socket) {
+            Ok(Next::Nothing) => Ok(true),
+            Ok(Next::Closed) => Ok(false),
+            Ok(Next::Request) => self.exchange(connection),
+            Err(error) => Err(error),
+        };
+        let keep = keep.unwrap_or_else(|error| {
+            tracing::error!("connection from nginx closed: {error}");
+            false
+        });
+        if !keep || self.shared.is_over() {
+            return self.shared.close(connection);
+        }
+        if self.shared.is_draining() {
+            // Whoever began to drain may have passed by while an exchange was being written.
+            connection.go_away();
+        }
+        if let Err(errno) = self.shared.arm(connection) {
+            tracing::error!("epoll_ctl() failed: {}", errno.desc());
+            self.shared.close(connection);
+        }
+    }
+
+    /// Runs one exchange; whether the connection is good for another.
+    fn exchange(&mut self, connection: &Arc<Connection>) -> Result<bool, ReadError> {
+        let (payload, rest) = self.buffer.split();
+        let request = Request::decode(payload)?;
+        let served = Served::begin(connection, &request, rest);
+        describe(&request, &mut self.line);
+        let shared = self.shared;
+        shared.reports.take_up(shared.process, self.index, request.id, now_us(), &self.line);
+        let exchange: Arc<dyn Exchange> = Arc::clone(&served) as _;
+        let outcome = self.serve.serve(&request, &exchange);
+        let bad = connection.body().bad_frame();
+        served.finish(outcome, shared.is_draining());
+        shared.reports.lay_down(shared.process, self.index);
+        match bad {
+            Some(bad) => Err(bad.into()),
+            None if connection.is_lost() => Ok(false),
+            None => self.discard(connection),
+        }
+    }
+
+    /// Reads the rest of the body; whether its end was reached.
+    fn discard(&mut self, connection: &Connection) -> Result<bool, ReadError> {
+        if connection.body().is_complete() {
+            return Ok(true);
+        }
+        let until = Instant::now() + DISCARD_TIMEOUT;
+        loop {
+            let mut body = connection.body();
+            match body.read(&connection.socket, self.buffer.scratch()) {
+                Ok(Some(0)) => return body.bad_frame().map_or(Ok(true), |bad| Err(bad.into())),
+                Ok(Some(_)) if Instant::now() < until => {}
+                Ok(None) => {
+                    drop(body);
+                    if !connection.socket.wait(PollFlags::POLLIN, Some(until))? {
+                        return Ok(false);
+                    }
+                }
+                Ok(Some(_)) => return Ok(false),
+                Err(_) => return body.bad_frame().map_or(Ok(false), |bad| Err(bad.into())),
+            }
+        }
+    }
+}
+
+/// Method and URI, for the report.
+fn describe(request: &Request<'_>, line: &mut Vec<u8>) {
+    line.clear();
+    line.extend_from_slice(request.get(b"REQUEST_METHOD").unwrap_or(b"-"));
+    line.push(b' ');
+    line.extend_from_slice(request.get(b"REQUEST_URI").unwrap_or(b"-"));
+}
+
+fn now_us() -> u64 {
+    // A clock before 1970 is no reason to fail a request.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}

@@ -1,0 +1,147 @@
+//! The response: RESPONSE, DATA, LOG, END and GOAWAY frames onto the connection.
+
+use nix::errno::Errno;
+
+use super::socket::Socket;
+use crate::log::Level;
+use crate::wire::{encode_head, limit, BadFrame, Header, Kind, LogRecord, Outcome, LOG_MAX};
+
+/// Blocks below this size are copied behind their header: cheaper than a second piece to gather.
+const COPY_BELOW: usize = 16 << 10;
+
+/// The write half of a connection.
+pub struct Writer {
+    /// Frames that leave with the next block or with END.
+    queued: Vec<u8>,
+    /// An exchange is between its REQUEST and its END.
+    open: bool,
+    responded: bool,
+    sent: bool,
+    goaway: bool,
+}
+
+impl Writer {
+    pub fn new() -> Self {
+        Writer { queued: Vec::new(), open: false, responded: false, sent: false, goaway: false }
+    }
+
+    /// Starts the response of a new exchange.
+    pub fn begin(&mut self) {
+        self.queued.clear();
+        self.queued.shrink_to(COPY_BELOW * 2);
+        self.open = true;
+        self.responded = false;
+        self.sent = false;
+    }
+
+    /// Whether an exchange is between its REQUEST and its END.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Queues the RESPONSE frame.
+    pub fn respond(
+        &mut self,
+        status: u16,
+        line: &[u8],
+        headers: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), BadFrame> {
+        encode_head(&mut self.queued, status, line, headers)?;
+        self.responded = true;
+        Ok(())
+    }
+
+    /// Sends what is queued and `block` as DATA.
+    pub fn data(&mut self, socket: &Socket, block: &[u8]) -> Result<(), Errno> {
+        for piece in block.chunks(limit(Kind::Data) as usize) {
+            let header = Header::new(Kind::Data, 0, piece.len() as u32);
+            self.queued.extend_from_slice(&header.encode());
+            if piece.len() < COPY_BELOW {
+                self.queued.extend_from_slice(piece);
+                self.flush(socket, &[])?;
+            } else {
+                self.flush(socket, piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a log line at once, ahead of a response that waits for its first data: the request
+    /// may run for long, or take the process with it.
+    pub fn log(&mut self, socket: &Socket, level: Level, line: &[u8]) -> Result<(), Errno> {
+        let mut frames = Vec::with_capacity(line.len().min(8 * LOG_MAX) + 64);
+        let mut rest = line;
+        loop {
+            let (text, tail) = rest.split_at(log_piece(rest));
+            LogRecord { level: level as u8, text }.encode(&mut frames);
+            rest = tail;
+            if rest.is_empty() {
+                return socket.send_all(&frames, &[]);
+            }
+        }
+    }
+
+    /// Ends the exchange; with `goaway`, the connection's last one.
+    pub fn end(&mut self, socket: &Socket, outcome: Outcome, goaway: bool) -> Result<(), Errno> {
+        let outcome = match outcome {
+            Outcome::Complete if !self.responded => Outcome::Failed,
+            Outcome::Failed if self.sent => Outcome::Aborted,
+            outcome => outcome,
+        };
+        if outcome == Outcome::Failed {
+            self.queued.clear();
+        }
+        self.queued.extend_from_slice(&Header::new(Kind::End, 0, 1).encode());
+        self.queued.push(outcome as u8);
+        if goaway && !self.goaway {
+            self.goaway = true;
+            self.queued.extend_from_slice(&Header::new(Kind::GoAway, 0, 0).encode());
+        }
+        self.open = false;
+        self.flush(socket, &[])
+    }
+
+    /// Sends GOAWAY between exchanges, once. Does not wait: an idle connection has room.
+    pub fn go_away(&mut self, socket: &Socket) -> Result<(), Errno> {
+        if self.goaway {
+            return Ok(());
+        }
+        self.goaway = true;
+        let frame = Header::new(Kind::GoAway, 0, 0).encode();
+        match socket.send_some(&frame, &[])? {
+            sent if sent == frame.len() => Ok(()),
+            _ => Err(Errno::EAGAIN),
+        }
+    }
+
+    fn flush(&mut self, socket: &Socket, block: &[u8]) -> Result<(), Errno> {
+        let sent = socket.send_all(&self.queued, block);
+        self.queued.clear();
+        self.sent |= self.responded;
+        sent
+    }
+}
+
+/// Length of the first piece of a line that goes into one LOG frame, cut between characters.
+fn log_piece(line: &[u8]) -> usize {
+    if line.len() <= LOG_MAX {
+        return line.len();
+    }
+    let is_start = |at: &usize| line[*at] & 0xc0 != 0x80;
+    // Text that is no UTF-8 may have no start nearby; then any place is as good.
+    (LOG_MAX - 3..=LOG_MAX).rev().find(is_start).unwrap_or(LOG_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_are_cut_between_characters() {
+        let line = "a".repeat(LOG_MAX - 1) + "\u{20ac}\u{20ac}";
+        assert_eq!(log_piece(line.as_bytes()), LOG_MAX - 1);
+        assert_eq!(log_piece(&[0x80; LOG_MAX + 9]), LOG_MAX);
+        assert_eq!(log_piece(&[b'a'; LOG_MAX]), LOG_MAX);
+        assert_eq!(log_piece(&[b'a'; LOG_MAX + 1]), LOG_MAX);
+    }
+}
