@@ -18,6 +18,7 @@ mod buf;
 mod conf;
 mod connection;
 mod event;
+pub mod fork;
 mod guard;
 mod process;
 mod request;

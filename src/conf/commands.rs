@@ -131,7 +131,12 @@ pub static mut COMMANDS: [ngx_command_t; 33] = [
         field!(intercept_errors),
     ),
     family(c"wsgi_force_ranges", NGX_CONF_FLAG, ngx_conf_set_flag_slot, field!(force_ranges)),
-    family(c"wsgi_connect_timeout", NGX_CONF_TAKE1, ngx_conf_set_msec_slot, field!(connect_timeout)),
+    family(
+        c"wsgi_connect_timeout",
+        NGX_CONF_TAKE1,
+        ngx_conf_set_msec_slot,
+        field!(connect_timeout),
+    ),
     family(c"wsgi_send_timeout", NGX_CONF_TAKE1, ngx_conf_set_msec_slot, field!(send_timeout)),
     family(c"wsgi_read_timeout", NGX_CONF_TAKE1, ngx_conf_set_msec_slot, field!(read_timeout)),
     family(c"wsgi_buffer_size", NGX_CONF_TAKE1, ngx_conf_set_size_slot, field!(buffer_size)),

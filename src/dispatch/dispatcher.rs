@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::os::fd::AsRawFd;
 
 use nginx_sys::{
     ngx_current_msec, ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests,
@@ -16,7 +17,7 @@ use super::idle::IdlePool;
 use super::queue::Queue;
 use crate::conf::MainConf;
 use crate::exchange::Exchange;
-use crate::ffi::{guard, worker_index, Request, Watched};
+use crate::ffi::{fork, guard, worker_index, Request, Watched};
 use crate::master::{Daemons, Generation};
 
 /// How often a waiting request looks whether its group has come to life.
@@ -92,11 +93,13 @@ impl Dispatcher {
         let log = ngx::log::ngx_cycle_log().as_ptr();
         let wakeup = daemons.wakeups.get(self.worker).map(nix::unistd::dup);
         let lifeline = nix::unistd::dup(&daemons.lifeline);
+        fork::withhold(daemons.lifeline.as_raw_fd());
         let mut watched = self.watched.borrow_mut();
         if let Some(Ok(fd)) = wakeup {
             watched.extend(Watched::new(fd, on_wakeup, address, log));
         }
         if let Ok(fd) = lifeline {
+            fork::withhold(fd.as_raw_fd());
             watched.extend(Watched::new(fd, on_lifeline, address, log));
         }
         if watched.len() < 2 {
@@ -378,6 +381,9 @@ impl Dispatcher {
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
+        if let Some(daemons) = self.daemons() {
+            fork::release(daemons.lifeline.as_raw_fd());
+        }
         let mut event = self.serve_event.borrow_mut();
         if event.posted() != 0 {
             // SAFETY: posted says that it is in a queue.

@@ -12,7 +12,7 @@ use nginx_sys::{
 pub struct Watched {
     connection: NonNull<ngx_connection_t>,
     /// Closed after the connection was taken out of the event loop.
-    _fd: OwnedFd,
+    fd: OwnedFd,
 }
 
 impl Watched {
@@ -41,12 +41,13 @@ impl Watched {
                 return None;
             }
         }
-        Some(Watched { connection, _fd: fd })
+        Some(Watched { connection, fd })
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        super::fork::release(self.fd.as_raw_fd());
         // SAFETY: the connection is ours until it is freed here. The event is taken out of epoll
         // first: the descriptor's description may live on in another process.
         unsafe {

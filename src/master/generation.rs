@@ -43,10 +43,11 @@ pub enum StartError {
 /// One configuration's processes and memory, as master and workers hold them.
 #[derive(Default)]
 pub struct Generation {
+    /// The calling process's part in dispatching; made on first use, never in the master. Dropped
+    /// before what it refers to.
+    dispatcher: OnceCell<Box<Dispatcher>>,
     /// `None` when no group is configured, or their start failed.
     pub daemons: Option<Daemons>,
-    /// The calling process's part in dispatching; made on first use, never in the master.
-    dispatcher: OnceCell<Box<Dispatcher>>,
 }
 
 /// The shared part of all groups.
