@@ -1,0 +1,17 @@
+//! Unit tests of the module's parts that need no nginx. A test binary cannot link what refers to
+//! nginx's symbols, so these parts are compiled here by themselves, with the tests they contain.
+
+#![allow(dead_code)]
+
+#[path = "../src/route/alias.rs"]
+mod alias;
+#[path = "../src/conf/daemon.rs"]
+mod daemon;
+#[path = "../src/exchange/frames.rs"]
+mod frames;
+#[path = "../src/route/script.rs"]
+mod script;
+#[path = "../src/master/sockets.rs"]
+mod sockets;
+#[path = "../src/conf/token.rs"]
+mod token;
