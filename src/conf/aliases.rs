@@ -53,6 +53,9 @@ impl Aliases {
             if self.off {
                 return Err(cf.error("is duplicate"));
             }
+            if cf.get().cmd_type & nginx_sys::NGX_HTTP_MAIN_CONF as usize != 0 {
+                return Err(cf.error("has nothing to switch \"off\" at this level"));
+            }
             self.off = true;
             return Ok(());
         }
@@ -102,14 +105,15 @@ impl Alias {
         let invalid = || cf.error(format_args!("has invalid option \"{option}\""));
         let (name, value) = option.split_once('=').ok_or_else(invalid)?;
         if value.is_empty() {
-            return Err(cf.error(format_args!("has an empty value for \"{name}\"")));
+            return Err(cf.error(format_args!("has invalid option \"{option}\": no value")));
         }
         match name {
             "process-group" => self.process_group = Some(Setting::compile(cf, value)?),
             "application-group" => self.application_group = Some(Setting::compile(cf, value)?),
             "callable-object" => self.callable = Some(value.to_owned()),
             "pass-authorization" => {
-                self.pass_authorization = Some(on_off(value).ok_or_else(invalid)?)
+                let bad = || cf.error(format_args!("has invalid value \"{value}\" for \"{name}\""));
+                self.pass_authorization = Some(on_off(value).ok_or_else(bad)?);
             }
             _ => return Err(invalid()),
         }

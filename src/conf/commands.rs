@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void, CStr};
 use std::mem::offset_of;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr::{addr_of, addr_of_mut, null_mut};
 use std::rc::Rc;
 
@@ -22,6 +22,7 @@ use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
 use super::{LocationConf, MainConf, Param};
 use crate::ffi::{enclosing, guard, Conf, ConfigError};
+use crate::master::SocketNames;
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 type Handler<T> = fn(Conf, &mut T) -> Result<(), ConfigError>;
@@ -306,6 +307,7 @@ fn full_path(cf: Conf) -> Result<PathBuf, ConfigError> {
 
 fn cmd_socket_prefix(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
     let prefix = full_path(cf)?;
+    SocketNames::next(Some(&prefix), Path::new("/")).check().map_err(|error| cf.error(error))?;
     set_once(cf, &mut conf.socket_prefix, prefix)
 }
 

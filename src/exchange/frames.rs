@@ -101,7 +101,9 @@ mod tests {
         out
     }
 
-    fn read(chunks: &[&[u8]]) -> Result<(Vec<(Kind, Vec<u8>)>, Vec<u8>), BadFrame> {
+    type Frames = Vec<(Kind, Vec<u8>)>;
+
+    fn read(chunks: &[&[u8]]) -> Result<(Frames, Vec<u8>), BadFrame> {
         let (mut reader, mut frames, mut data) = (FrameReader::default(), Vec::new(), Vec::new());
         for chunk in chunks {
             let mut at = 0;
