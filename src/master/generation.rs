@@ -10,7 +10,7 @@ use ngx_wsgi_host::config::{
 };
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
+use nix::sys::socket::{recv, socketpair, AddressFamily, MsgFlags, SockFlag, SockType};
 use nix::unistd::{geteuid, Gid, Uid, User};
 use thiserror::Error;
 
@@ -138,14 +138,23 @@ impl Generation {
 }
 
 impl Drop for Daemons {
-    /// Runs in every process that destroys the cycle's pool; the files belong to the master. The
-    /// supervisor removes them too: whoever is last finds nothing.
+    /// Runs in every process that destroys the cycle's pool. The sockets belong to the supervisor,
+    /// which removes them when the generation's last worker has gone: until then workers connect to
+    /// them. Only for one that was killed the master does it.
     fn drop(&mut self) {
-        if matches!(Role::current(), Role::Master | Role::Single) {
+        if matches!(Role::current(), Role::Master | Role::Single) && self.supervisor_is_dead() {
             for address in self.addresses.iter().flatten() {
                 let _ = std::fs::remove_file(&address.path);
             }
         }
+    }
+}
+
+impl Daemons {
+    /// Whether the far end of the lifeline is closed.
+    fn supervisor_is_dead(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        matches!(recv(self.lifeline.as_raw_fd(), &mut [0], flags), Ok(0))
     }
 }
 
