@@ -72,6 +72,14 @@ impl IdlePool {
         true
     }
 
+    /// Closes them all: the process behind them has failed a request, and may be dead.
+    pub fn clear(&self) {
+        for (_, c) in self.connections.take() {
+            // SAFETY: as in take.
+            unsafe { close_connection(c) };
+        }
+    }
+
     fn forget(&self, c: *mut ngx_connection_t) {
         self.connections.borrow_mut().retain(|(_, kept)| *kept != c);
     }
@@ -79,10 +87,7 @@ impl IdlePool {
 
 impl Drop for IdlePool {
     fn drop(&mut self) {
-        for (_, c) in self.connections.take() {
-            // SAFETY: as in take.
-            unsafe { close_connection(c) };
-        }
+        self.clear();
     }
 }
 

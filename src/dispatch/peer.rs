@@ -112,6 +112,7 @@ unsafe extern "C" fn free_peer(
         let Some(lease) = exchange.lease.take() else { return };
         let failed = state & nginx_sys::NGX_PEER_FAILED as ngx_uint_t != 0;
         if failed {
+            exchange.dispatcher().idle(exchange.place, lease.process).clear();
             pc.tries = usize::from(may_be_sent_again(exchange));
         } else {
             keep_connection(pc, exchange, &lease);
