@@ -1,1 +1,155 @@
-//! Being written.
+//! The Python modules `mod_wsgi` and `apache`, and the preparation of an interpreter.
+
+use pyo3::ffi;
+
+use crate::config::RuntimeConfig;
+use crate::log::Level;
+use crate::python::class::{add_functions, arguments, function};
+use crate::python::object::{Kind, Object, Py, PyResult};
+use crate::python::record;
+use crate::wsgi::{Current, Types};
+
+/// The release of mod_wsgi whose semantics are followed, as `mod_wsgi.version` tells it.
+pub const MOD_WSGI_VERSION: (u32, u32, u32) = (6, 0, 5);
+
+/// What can be said well in Python is.
+const BOOTSTRAP: &str = include_str!("api/bootstrap.py");
+
+/// The module `mod_wsgi` of one interpreter.
+pub struct Api {
+    pub file_wrapper: Object,
+    publish: Object,
+    join_threads: Object,
+    active_requests: Object,
+}
+
+impl Api {
+    /// Makes the modules, and prepares streams, signals and paths.
+    pub fn install(py: Py, group: &str, config: &RuntimeConfig, types: &Types) -> PyResult<Self> {
+        let module = new_module(py, "mod_wsgi")?;
+        let namespace = module.attr(c"__dict__")?;
+        let set = |name: &str, value: PyResult<Object>| -> PyResult<()> {
+            namespace.set_item(&py.interned(name)?, &value?)
+        };
+        set("version", triple(py, MOD_WSGI_VERSION))?;
+        set("process_group", py.str(&config.process_group))?;
+        set("application_group", py.str(group))?;
+        set("maximum_processes", py.int(i64::from(config.processes)))?;
+        set("threads_per_process", py.int(i64::from(config.threads)))?;
+        set("_Stream", Ok(types.stream.clone()))?;
+        set("_apache", apache(py, config))?;
+        let bytes = |path: &std::path::PathBuf| {
+            use std::os::unix::ffi::OsStrExt;
+            path.as_os_str().as_bytes().to_vec()
+        };
+        let path: Vec<_> = config.python_path.iter().map(bytes).collect();
+        set("_python_path", py.path_list(path.iter().map(Vec::as_slice)))?;
+        let home: Vec<_> = config.home.iter().map(bytes).collect();
+        set("_home", py.path_list(home.iter().map(Vec::as_slice)))?;
+        add_functions(
+            py,
+            &namespace,
+            const { &[function!(c"_log", log), function!(c"_current_request", current_request)] },
+        )?;
+        run(py, &namespace)?;
+        types.adopt_streams(py, &module)?;
+        Ok(Api {
+            file_wrapper: module.attr(c"FileWrapper")?,
+            publish: module.attr(c"_publish")?,
+            join_threads: module.attr(c"_join_threads")?,
+            active_requests: module.attr(c"active_requests")?,
+        })
+    }
+
+    /// Notes a request as running, under its id.
+    pub fn enter_request(&self, id: &Object, data: &Object) -> PyResult<()> {
+        self.active_requests.set_item(id, data)
+    }
+
+    /// The request is over.
+    pub fn leave_request(&self, id: &Object) -> PyResult<()> {
+        self.active_requests.remove_item(id)
+    }
+
+    /// Calls the callbacks that wait for the process's end.
+    pub fn publish_stopping(&self, py: Py) -> PyResult<()> {
+        self.publish.call(&[&py.str("process_stopping")?]).map(drop)
+    }
+
+    /// Waits for the application's threads that are no daemons.
+    pub fn join_threads(&self, _: Py) -> PyResult<()> {
+        self.join_threads.call(&[]).map(drop)
+    }
+}
+
+/// A module that is in `sys.modules`.
+fn new_module(py: Py, name: &str) -> PyResult<Object> {
+    let name = py.interned(name)?;
+    // SAFETY: attached; the module is borrowed from sys.modules and gets a reference of its own.
+    unsafe { Object::from_borrowed(ffi::PyImport_AddModuleObject(name.as_ptr())) }
+}
+
+fn triple(py: Py, version: (u32, u32, u32)) -> PyResult<Object> {
+    let number = |n: u32| py.int(i64::from(n));
+    py.tuple(&[&number(version.0)?, &number(version.1)?, &number(version.2)?])
+}
+
+/// Facts for the module `apache`.
+fn apache(py: Py, config: &RuntimeConfig) -> PyResult<Object> {
+    let (major, minor, patch) = config.server_version;
+    let facts = py.dict()?;
+    facts.set_item(&py.interned("version")?, &triple(py, config.server_version)?)?;
+    let description = format!("nginx/{major}.{minor}.{patch}");
+    facts.set_item(&py.interned("description")?, &py.str(&description)?)?;
+    Ok(facts)
+}
+
+/// The version tuple of the server, for the environ.
+pub fn server_version(py: Py, config: &RuntimeConfig) -> PyResult<Object> {
+    triple(py, config.server_version)
+}
+
+/// The version tuple of mod_wsgi, for the environ.
+pub fn version(py: Py) -> PyResult<Object> {
+    triple(py, MOD_WSGI_VERSION)
+}
+
+fn run(py: Py, namespace: &Object) -> PyResult<()> {
+    // SAFETY: attached; the source is a C string for the call, the namespace a live dict that gets
+    // the builtins it lacks.
+    unsafe {
+        let builtins = Object::from_borrowed(ffi::PyEval_GetBuiltins())?;
+        namespace.set_item(&py.interned("__builtins__")?, &builtins)?;
+        let source = std::ffi::CString::new(BOOTSTRAP).unwrap_or_default();
+        let code = Object::from_owned(ffi::Py_CompileString(
+            source.as_ptr(),
+            c"<mod_wsgi>".as_ptr(),
+            ffi::Py_file_input,
+        ))?;
+        Object::from_owned(ffi::PyEval_EvalCode(
+            code.as_ptr(),
+            namespace.as_ptr(),
+            namespace.as_ptr(),
+        ))
+        .map(drop)
+    }
+}
+
+/// `_log(level, text)`: nginx's number of the level, and text of one or more lines.
+fn log(py: Py, tuple: &Object) -> PyResult<Object> {
+    let arguments = arguments(py, "_log", tuple, 2, 2)?;
+    let level = arguments[0].as_int().and_then(|n| u8::try_from(n).ok()).unwrap_or(4);
+    let text = arguments[1].encode_utf8()?;
+    for line in text.as_bytes().unwrap_or_default().split(|byte| *byte == b'\n') {
+        record::line(py, Level::from_number(level), line);
+    }
+    Ok(py.none())
+}
+
+/// `_current_request()`: the data of the request that the thread serves.
+fn current_request(py: Py, _: &Object) -> PyResult<Object> {
+    match Current::data() {
+        Some(data) => Ok(data),
+        None => Err(py.raise(Kind::Runtime, "no active request for thread")),
+    }
+}

@@ -53,6 +53,16 @@ pub trait Exchange: Send + Sync {
     /// [`Disconnected`] when nginx has closed the connection.
     fn send(&self, block: &[u8]) -> Result<(), Disconnected>;
 
+    /// Sends the block that the exchange ends with: nothing follows but its end, with which it may
+    /// leave together.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::send`].
+    fn send_last(&self, block: &[u8]) -> Result<(), Disconnected> {
+        self.send(block)
+    }
+
     /// Sends one line to the request's error log. Lines longer than the wire allows are split,
     /// never cut. Once the connection is lost the line goes to the process's own log.
     fn log(&self, level: Level, line: &[u8]);

@@ -1,12 +1,29 @@
 //! The Python runtime of a process: initialisation, application groups, thread states.
+//!
+//! The C API is used directly, through `pyo3::ffi`: what pyo3 itself keeps in statics belongs to
+//! the main interpreter, and applications run in sub-interpreters.
 
-use std::sync::Arc;
+pub(crate) mod class;
+pub(crate) mod exception;
+mod initialize;
+pub(crate) mod interpreter;
+pub(crate) mod object;
+pub(crate) mod record;
+mod thread_state;
 
+use std::collections::HashMap;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use pyo3::ffi;
 use thiserror::Error;
 
 use crate::config::RuntimeConfig;
 use crate::exchange::Exchange;
+use crate::log::Level;
 use crate::wire::{Outcome, Request};
+use interpreter::Interpreter;
+use thread_state::ThreadState;
 
 /// Python could not be started in this process.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -15,12 +32,36 @@ pub struct StartError(pub String);
 
 /// The Python runtime of this process; there is at most one.
 pub struct Runtime {
-    _config: RuntimeConfig,
+    config: RuntimeConfig,
+    main: Arc<Interpreter>,
+    groups: Mutex<HashMap<String, Slot>>,
+    created: Condvar,
+    /// Whether a script is being loaded: one at a time in the process (mod_wsgi semantics e.2).
+    loading: Mutex<bool>,
+    loaded: Condvar,
+}
+
+/// The right to load a script.
+pub(crate) struct Loading<'a>(&'a Runtime);
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.loading) = false;
+        self.0.loaded.notify_one();
+    }
+}
+
+/// An application group that is there, or that a thread is making.
+enum Slot {
+    Making,
+    Made(Arc<Interpreter>),
 }
 
 /// One request thread's way into Python: its thread state in each interpreter.
 pub struct RequestThread {
-    _runtime: Arc<Runtime>,
+    runtime: Arc<Runtime>,
+    id: u32,
+    states: HashMap<*const Interpreter, ThreadState>,
 }
 
 impl Runtime {
@@ -31,23 +72,139 @@ impl Runtime {
     ///
     /// [`StartError`] when the configuration names no usable Python.
     pub fn start(config: RuntimeConfig) -> Result<Arc<Self>, StartError> {
-        Ok(Arc::new(Runtime { _config: config }))
+        initialize::initialize(&config)?;
+        tracing::info!("Initialized Python runtime {}", initialize::version());
+        // SAFETY: initialising has attached this thread to the main interpreter.
+        let main = unsafe { Interpreter::set_up(String::new(), &config) };
+        Ok(Arc::new(Runtime {
+            config,
+            main: Arc::new(main.map_err(StartError)?),
+            groups: Mutex::default(),
+            created: Condvar::new(),
+            loading: Mutex::new(false),
+            loaded: Condvar::new(),
+        }))
     }
 
     /// Ends all interpreters: on the thread that called [`Self::start`], when no request runs.
-    pub fn stop(&self) {}
+    /// Threads that the application left behind are waited for, unless they are daemons.
+    pub fn stop(&self) {
+        let groups: Vec<_> = lock(&self.groups)
+            .drain()
+            .filter_map(|(_, slot)| match slot {
+                Slot::Made(interpreter) => Some(interpreter),
+                Slot::Making => None,
+            })
+            .collect();
+        for interpreter in groups.iter().chain([&self.main]) {
+            interpreter.wind_up();
+        }
+    }
 
     /// The calling thread's way into Python. `id` counts request threads from 1.
     pub fn thread(self: &Arc<Self>, id: u32) -> RequestThread {
-        let _ = id;
-        RequestThread { _runtime: Arc::clone(self) }
+        RequestThread { runtime: Arc::clone(self), id, states: HashMap::new() }
+    }
+
+    pub(crate) fn config(&self) -> &RuntimeConfig {
+        &self.config
+    }
+
+    /// Waits for the right to load a script. The caller does not hold the GIL.
+    pub(crate) fn loading(&self) -> Loading<'_> {
+        let free = self.loaded.wait_while(lock(&self.loading), |loading| *loading);
+        *free.unwrap_or_else(PoisonError::into_inner) = true;
+        Loading(self)
+    }
+
+    /// The interpreter of an application group; the first request of a group makes it. The caller
+    /// does not hold the GIL.
+    fn interpreter(&self, group: &str) -> Result<Arc<Interpreter>, String> {
+        if group.is_empty() {
+            return Ok(Arc::clone(&self.main));
+        }
+        let mut groups = lock(&self.groups);
+        loop {
+            match groups.get(group) {
+                Some(Slot::Made(interpreter)) => return Ok(Arc::clone(interpreter)),
+                Some(Slot::Making) => {
+                    groups = self.created.wait(groups).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => break,
+            }
+        }
+        groups.insert(group.to_owned(), Slot::Making);
+        drop(groups);
+        let made = self.main.make_sibling(group, &self.config);
+        let mut groups = lock(&self.groups);
+        match &made {
+            Ok(interpreter) => {
+                groups.insert(group.to_owned(), Slot::Made(Arc::clone(interpreter)));
+            }
+            Err(_) => {
+                groups.remove(group);
+            }
+        }
+        self.created.notify_all();
+        made
     }
 }
 
 impl RequestThread {
     /// Runs the application for one request. Never panics; says how the exchange is to end.
     pub fn serve(&mut self, request: &Request<'_>, exchange: &Arc<dyn Exchange>) -> Outcome {
-        let _ = (request, exchange);
-        Outcome::Failed
+        let served = catch_unwind(AssertUnwindSafe(|| self.run(request, exchange)));
+        match served {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(cause)) => {
+                exchange.log(Level::Error, cause.as_bytes());
+                Outcome::Failed
+            }
+            Err(_) => {
+                exchange.log(Level::Alert, b"internal error in the WSGI host");
+                Outcome::Failed
+            }
+        }
     }
+
+    fn run(
+        &mut self,
+        request: &Request<'_>,
+        exchange: &Arc<dyn Exchange>,
+    ) -> Result<Outcome, String> {
+        let group = String::from_utf8_lossy(request.application_group);
+        let interpreter = self.runtime.interpreter(&group)?;
+        let key = Arc::as_ptr(&interpreter);
+        if !self.states.contains_key(&key) {
+            // SAFETY: interpreters live as long as the runtime, and this thread's states are
+            // deleted before it ends.
+            let state = unsafe { ThreadState::new(interpreter.state()) }
+                .ok_or("no memory for a Python thread state")?;
+            self.states.insert(key, state);
+        }
+        let attached = self.states[&key].attach();
+        Ok(crate::wsgi::serve(
+            attached.py(),
+            &self.runtime,
+            &interpreter,
+            self.id,
+            request,
+            exchange,
+        ))
+    }
+}
+
+impl Drop for RequestThread {
+    fn drop(&mut self) {
+        for (_, state) in self.states.drain() {
+            // SAFETY: asks only whether Python is there.
+            if unsafe { ffi::Py_IsInitialized() } != 0 {
+                state.delete();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

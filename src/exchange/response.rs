@@ -78,6 +78,9 @@ impl Exchange {
         let Some(rest) = &mut self.rest else { return len };
         let admitted = (*rest).min(len as u64);
         *rest -= admitted;
+        if *rest == 0 {
+            self.request.stop_watching_client();
+        }
         admitted as usize
     }
 

@@ -4,8 +4,8 @@ use std::ffi::c_uint;
 use std::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_chain_t, ngx_connection_t, ngx_hash_strlow, ngx_http_cleanup_add, ngx_http_cleanup_pt,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
+    ngx_chain_t, ngx_connection_t, ngx_hash_strlow, ngx_http_block_reading, ngx_http_cleanup_add,
+    ngx_http_cleanup_pt, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
     ngx_http_get_variable, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_t,
     ngx_list_part_t, ngx_log_t, ngx_module_t, ngx_pool_cleanup_add, ngx_pool_t, ngx_table_elt_t,
 };
@@ -66,6 +66,12 @@ impl Request {
     /// Whether the client sends its body in chunks.
     pub fn chunked(self) -> bool {
         self.get().headers_in.chunked() != 0
+    }
+
+    /// From now on a client that closes its connection ends nothing: it has what it asked for.
+    pub fn stop_watching_client(self) {
+        // SAFETY: a live request; the handler ignores what the client sends.
+        unsafe { (*self.as_ptr()).read_event_handler = Some(ngx_http_block_reading) };
     }
 
     /// The client's connection.

@@ -259,9 +259,8 @@ impl Leases {
     fn give_back(&self, group: usize, process: usize, incarnation: u32, count: u32) {
         let _ = self.word(group, process).fetch_update(Ordering::AcqRel, Ordering::Acquire, |w| {
             let word = Word(w);
-            (word.incarnation() == incarnation).then(|| {
-                Word::new(word.state(), word.busy().saturating_sub(count), incarnation).0
-            })
+            (word.incarnation() == incarnation)
+                .then(|| Word::new(word.state(), word.busy().saturating_sub(count), incarnation).0)
         });
     }
 

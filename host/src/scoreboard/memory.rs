@@ -36,10 +36,16 @@ impl Mapping {
     ///
     /// [`MappingError`] when the kernel refuses.
     pub fn create(name: &CStr, len: usize) -> Result<(Self, OwnedFd), MappingError> {
-        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC)
-            .map_err(|source| MappingError { step: "create", bytes: len, source })?;
-        nix::unistd::ftruncate(&fd, len.max(1) as i64)
-            .map_err(|source| MappingError { step: "size", bytes: len, source })?;
+        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(|source| MappingError {
+            step: "create",
+            bytes: len,
+            source,
+        })?;
+        nix::unistd::ftruncate(&fd, len.max(1) as i64).map_err(|source| MappingError {
+            step: "size",
+            bytes: len,
+            source,
+        })?;
         Ok((Self::open(fd.as_fd(), len)?, fd))
     }
 

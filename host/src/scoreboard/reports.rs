@@ -143,7 +143,9 @@ impl Reports {
                 Running {
                     request: slot.request.load(Ordering::Relaxed),
                     started_us: slot.started_us.load(Ordering::Relaxed),
-                    line: line.map(|b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' }).collect(),
+                    line: line
+                        .map(|b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' })
+                        .collect(),
                 }
             })
             .collect()

@@ -114,6 +114,11 @@ impl Exchange for Served {
         self.send_frames(|writer| writer.data(&self.connection.socket, block))
     }
 
+    fn send_last(&self, block: &[u8]) -> Result<(), Disconnected> {
+        let block = if self.head_only { &[] } else { block };
+        self.send_frames(|writer| writer.last(&self.connection.socket, block))
+    }
+
     fn log(&self, level: Level, line: &[u8]) {
         let sent = self.send_frames(|writer| writer.log(&self.connection.socket, level, line));
         if sent.is_err() {

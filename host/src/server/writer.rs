@@ -66,6 +66,17 @@ impl Writer {
         Ok(())
     }
 
+    /// Queues a block that END follows at once; a large one is sent.
+    pub fn last(&mut self, socket: &Socket, block: &[u8]) -> Result<(), Errno> {
+        if block.len() >= COPY_BELOW {
+            return self.data(socket, block);
+        }
+        let header = Header::new(Kind::Data, 0, block.len() as u32);
+        self.queued.extend_from_slice(&header.encode());
+        self.queued.extend_from_slice(block);
+        Ok(())
+    }
+
     /// Sends a log line at once, ahead of a response that waits for its first data: the request
     /// may run for long, or take the process with it.
     pub fn log(&mut self, socket: &Socket, level: Level, line: &[u8]) -> Result<(), Errno> {

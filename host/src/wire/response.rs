@@ -59,8 +59,7 @@ pub fn encode_head(
         out.truncate(start);
         return Err(BadFrame::Length(Kind::Response, len));
     }
-    out[start..start + HEADER_LEN]
-        .copy_from_slice(&Header::new(Kind::Response, 0, len).encode());
+    out[start..start + HEADER_LEN].copy_from_slice(&Header::new(Kind::Response, 0, len).encode());
     Ok(())
 }
 
@@ -196,7 +195,9 @@ mod tests {
 
     #[test]
     fn response_splitting_is_refused() {
-        for (name, value) in [(&b"X"[..], &b"a\r\nSet-Cookie: b"[..]), (b"X\r\nY", b"a"), (b"X: y", b"a")] {
+        for (name, value) in
+            [(&b"X"[..], &b"a\r\nSet-Cookie: b"[..]), (b"X\r\nY", b"a"), (b"X: y", b"a")]
+        {
             let frame = head(&[(name.to_vec(), value.to_vec())]);
             assert!(Head::decode(&frame[HEADER_LEN..]).is_err());
         }

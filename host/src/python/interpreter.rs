@@ -1,0 +1,149 @@
+//! An application group's interpreter, and what is prepared in it before application code runs.
+
+use std::sync::{Arc, Mutex};
+
+use pyo3::ffi;
+
+use super::exception;
+use super::object::{Object, Py, PyResult, Raised};
+use super::thread_state::ThreadState;
+use crate::api::Api;
+use crate::config::RuntimeConfig;
+use crate::wire::key;
+use crate::wsgi::Types;
+
+/// One interpreter, for the life of the process.
+pub struct Interpreter {
+    /// Application group; empty for the main interpreter.
+    pub name: String,
+    state: *mut ffi::PyInterpreterState,
+    /// The state it was made with: enters it at the end.
+    first: Mutex<Option<ThreadState>>,
+    objects: Objects,
+}
+
+/// Python objects that every request of the interpreter uses.
+pub struct Objects {
+    pub types: Types,
+    pub api: Api,
+    /// `sys.modules`.
+    pub modules: Object,
+    /// Strings for the names of [`key::WELL_KNOWN`], by position.
+    keys: Vec<Object>,
+}
+
+// SAFETY: the Python objects are used only by threads attached to the interpreter, which the
+// methods take a `Py` for, and that means under its GIL; the rest is Send and Sync by itself or an
+// address that does not change.
+unsafe impl Send for Interpreter {}
+// SAFETY: as above.
+unsafe impl Sync for Interpreter {}
+
+impl Interpreter {
+    /// Prepares the interpreter that the thread is attached to, and detaches the thread.
+    ///
+    /// # Safety
+    ///
+    /// The thread is attached to an interpreter that is new, through its only thread state.
+    pub unsafe fn set_up(name: String, config: &RuntimeConfig) -> Result<Self, String> {
+        // SAFETY: attached, by the caller's promise.
+        let (py, state) = unsafe { (Py::assume(), ffi::PyInterpreterState_Get()) };
+        let objects = Objects::new(py, &name, config).map_err(|raised| {
+            exception::log(py, raised, b"A Python interpreter could not be prepared.");
+            format!("interpreter \"{name}\" could not be prepared")
+        });
+        // SAFETY: attached, and nobody else keeps the state.
+        let first = unsafe { ThreadState::detach_current() };
+        Ok(Interpreter { name, state, first: Mutex::new(Some(first)), objects: objects? })
+    }
+
+    /// Makes the interpreter of another application group. Called on the main interpreter, without
+    /// the GIL.
+    pub fn make_sibling(&self, name: &str, config: &RuntimeConfig) -> Result<Arc<Self>, String> {
+        // SAFETY: the main interpreter lives as long as the process.
+        let state =
+            unsafe { ThreadState::new(self.state) }.ok_or("no memory for a Python thread state")?;
+        let attached = state.attach();
+        tracing::info!("Creating sub-interpreter '{name}'.");
+        // SAFETY: attached to the main interpreter; on success the thread is attached to the new
+        // one instead, on failure it is as it was.
+        let made = unsafe { ffi::Py_NewInterpreter() };
+        if made.is_null() {
+            drop(attached);
+            state.delete();
+            return Err(format!("interpreter \"{name}\" could not be created"));
+        }
+        // The main interpreter's lock passed to the new one with the thread.
+        std::mem::forget(attached);
+        // SAFETY: attached to the new interpreter through its only state.
+        let interpreter = unsafe { Self::set_up(name.to_owned(), config) };
+        state.delete();
+        interpreter.map(Arc::new)
+    }
+
+    pub fn state(&self) -> *mut ffi::PyInterpreterState {
+        self.state
+    }
+
+    /// What is prepared in the interpreter.
+    pub fn objects(&self, _: Py) -> &Objects {
+        &self.objects
+    }
+
+    /// Runs what is registered for the interpreter's end: shutdown callbacks, threads that have to
+    /// be waited for, `atexit`. Its memory goes with the process: threads of the application may
+    /// still refer to it.
+    pub fn wind_up(&self) {
+        let Some(first) = super::lock(&self.first).take() else { return };
+        {
+            let attached = first.attach();
+            let py = attached.py();
+            for step in [run_shutdown_callbacks, join_threads, run_atexit, flush_streams] {
+                if let Err(raised) = step(py, self) {
+                    exception::log(py, raised, b"Exception occurred while an interpreter ended.");
+                }
+            }
+        }
+        std::mem::forget(first);
+    }
+}
+
+fn run_shutdown_callbacks(py: Py, interpreter: &Interpreter) -> Result<(), Raised> {
+    interpreter.objects.api.publish_stopping(py)
+}
+
+/// Python waits for threads that are no daemons when an interpreter ends. The main thread of
+/// `threading` may be any request thread, so they are joined one by one.
+fn join_threads(py: Py, interpreter: &Interpreter) -> Result<(), Raised> {
+    interpreter.objects.api.join_threads(py)
+}
+
+fn run_atexit(py: Py, _: &Interpreter) -> Result<(), Raised> {
+    py.import(c"atexit")?.call_method(c"_run_exitfuncs", &[]).map(drop)
+}
+
+fn flush_streams(py: Py, _: &Interpreter) -> Result<(), Raised> {
+    let sys = py.import(c"sys")?;
+    for name in [c"stdout", c"stderr"] {
+        sys.attr(name)?.call_method(c"flush", &[])?;
+    }
+    Ok(())
+}
+
+impl Objects {
+    fn new(py: Py, name: &str, config: &RuntimeConfig) -> PyResult<Self> {
+        let types = Types::new(py)?;
+        let api = Api::install(py, name, config, &types)?;
+        let modules = py.import(c"sys")?.attr(c"modules")?;
+        let keys = key::WELL_KNOWN.iter().map(|key| py.interned(key)).collect::<PyResult<_>>()?;
+        Ok(Objects { types, api, modules, keys })
+    }
+
+    /// The string of an environ key.
+    pub fn key(&self, py: Py, name: &[u8]) -> PyResult<Object> {
+        match key::code(name) {
+            0 => py.latin1(name),
+            code => Ok(self.keys[usize::from(code) - 1].clone()),
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! Owned references to Python objects.
+//!
+//! An [`Object`] belongs to the interpreter it was made in and is used, cloned and dropped only
+//! while the thread is attached to that interpreter. It is neither `Send` nor `Sync`, so it cannot
+//! get into the closure of [`Py::detach`].
+
+use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
+use std::os::raw::c_char;
+use std::ptr::{self, NonNull};
+
+use pyo3::ffi;
+
+/// Proof that this thread is attached to an interpreter.
+#[derive(Clone, Copy)]
+pub struct Py(PhantomData<*mut ()>);
+
+/// A Python exception is set in the current thread state.
+#[derive(Debug)]
+pub struct Raised(());
+
+/// What may have raised a Python exception.
+pub type PyResult<T> = Result<T, Raised>;
+
+/// The exceptions that this crate raises itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Os,
+    Runtime,
+    Type,
+    Value,
+}
+
+/// An owned reference.
+#[repr(transparent)]
+pub struct Object(NonNull<ffi::PyObject>);
+
+impl Py {
+    /// # Safety
+    ///
+    /// The thread is attached for as long as the token is used.
+    pub unsafe fn assume() -> Self {
+        Py(PhantomData)
+    }
+
+    /// Runs `work` without the GIL.
+    pub fn detach<T: Send>(self, work: impl FnOnce() -> T + Send) -> T {
+        struct Reattach(*mut ffi::PyThreadState);
+        impl Drop for Reattach {
+            fn drop(&mut self) {
+                // SAFETY: the state is this thread's own, saved below and restored only here.
+                unsafe { ffi::PyEval_RestoreThread(self.0) }
+            }
+        }
+        // SAFETY: the token proves that the thread is attached.
+        let _reattach = Reattach(unsafe { ffi::PyEval_SaveThread() });
+        work()
+    }
+
+    /// Sets an exception.
+    pub fn raise(self, kind: Kind, message: &str) -> Raised {
+        let text = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
+        // SAFETY: attached; the exception types are immortal and the text is copied.
+        unsafe {
+            let class = match kind {
+                Kind::Os => ffi::PyExc_OSError,
+                Kind::Runtime => ffi::PyExc_RuntimeError,
+                Kind::Type => ffi::PyExc_TypeError,
+                Kind::Value => ffi::PyExc_ValueError,
+            };
+            ffi::PyErr_SetString(class, text.as_ptr());
+        }
+        Raised(())
+    }
+
+    /// The exception that a C function has set.
+    pub fn raised(self) -> Raised {
+        Raised(())
+    }
+
+    /// Forgets the exception that is set.
+    pub fn clear(self, _: Raised) {
+        // SAFETY: attached.
+        unsafe { ffi::PyErr_Clear() }
+    }
+
+    /// `None`.
+    pub fn none(self) -> Object {
+        // SAFETY: attached; None is immortal.
+        unsafe { Object::immortal(ffi::Py_None()) }
+    }
+
+    /// `True` or `False`.
+    pub fn bool(self, value: bool) -> Object {
+        // SAFETY: attached; both are immortal.
+        unsafe { Object::immortal(if value { ffi::Py_True() } else { ffi::Py_False() }) }
+    }
+
+    /// A Python integer.
+    pub fn int(self, value: i64) -> PyResult<Object> {
+        // SAFETY: attached; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyLong_FromLongLong(value)) }
+    }
+
+    /// A Python float.
+    pub fn float(self, value: f64) -> PyResult<Object> {
+        // SAFETY: attached; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyFloat_FromDouble(value)) }
+    }
+
+    /// A Python string.
+    pub fn str(self, text: &str) -> PyResult<Object> {
+        let (start, len) = span(text.as_bytes());
+        // SAFETY: attached; the text is UTF-8 and copied; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyUnicode_FromStringAndSize(start, len)) }
+    }
+
+    /// A Python string with one code point for each byte.
+    pub fn latin1(self, bytes: &[u8]) -> PyResult<Object> {
+        let (start, len) = span(bytes);
+        // SAFETY: attached; the bytes are copied; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyUnicode_DecodeLatin1(start, len, ptr::null())) }
+    }
+
+    /// A Python string from a file name.
+    pub fn path(self, bytes: &[u8]) -> PyResult<Object> {
+        let (start, len) = span(bytes);
+        // SAFETY: attached; the bytes are copied; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyUnicode_DecodeFSDefaultAndSize(start, len)) }
+    }
+
+    /// A string that Python keeps once, for attribute names and dictionary keys.
+    pub fn interned(self, text: &str) -> PyResult<Object> {
+        let mut string = self.str(text)?.into_ptr();
+        // SAFETY: attached; the reference is exchanged for the interned string's.
+        unsafe {
+            ffi::PyUnicode_InternInPlace(&mut string);
+            Object::from_owned(string)
+        }
+    }
+
+    /// A Python bytes object.
+    pub fn bytes(self, bytes: &[u8]) -> PyResult<Object> {
+        let (start, len) = span(bytes);
+        // SAFETY: attached; the bytes are copied; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyBytes_FromStringAndSize(start, len)) }
+    }
+
+    /// A new tuple.
+    pub fn tuple(self, items: &[&Object]) -> PyResult<Object> {
+        // SAFETY: attached; every one of the new tuple's places is filled with a reference of its
+        // own.
+        unsafe {
+            let tuple = Object::from_owned(ffi::PyTuple_New(items.len() as ffi::Py_ssize_t))?;
+            for (position, item) in items.iter().enumerate() {
+                let item = Object::clone(item).into_ptr();
+                ffi::PyTuple_SetItem(tuple.as_ptr(), position as ffi::Py_ssize_t, item);
+            }
+            Ok(tuple)
+        }
+    }
+
+    /// A new list of strings from file names.
+    pub fn path_list<'a>(self, paths: impl Iterator<Item = &'a [u8]>) -> PyResult<Object> {
+        let list = self.list()?;
+        for path in paths {
+            list.append(&self.path(path)?)?;
+        }
+        Ok(list)
+    }
+
+    /// A new, empty list.
+    pub fn list(self) -> PyResult<Object> {
+        // SAFETY: attached; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyList_New(0)) }
+    }
+
+    /// A new, empty dictionary.
+    pub fn dict(self) -> PyResult<Object> {
+        // SAFETY: attached; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyDict_New()) }
+    }
+
+    /// Imports a module.
+    pub fn import(self, name: &CStr) -> PyResult<Object> {
+        // SAFETY: attached; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyImport_ImportModule(name.as_ptr())) }
+    }
+}
+
+impl Object {
+    /// Takes over a reference that a C function has returned; null means that it has raised.
+    ///
+    /// # Safety
+    ///
+    /// `object` is null with an exception set, or a reference that nobody else gives back.
+    pub unsafe fn from_owned(object: *mut ffi::PyObject) -> PyResult<Self> {
+        NonNull::new(object).map(Object).ok_or(Raised(()))
+    }
+
+    /// Makes a reference of its own from a borrowed one.
+    ///
+    /// # Safety
+    ///
+    /// `object` is null with an exception set, or a live object.
+    pub unsafe fn from_borrowed(object: *mut ffi::PyObject) -> PyResult<Self> {
+        // SAFETY: the caller's promise; incrementing null is allowed here.
+        unsafe {
+            ffi::Py_XINCREF(object);
+            Self::from_owned(object)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `object` is one of Python's immortal objects.
+    unsafe fn immortal(object: *mut ffi::PyObject) -> Self {
+        // SAFETY: the caller's promise: it is alive and not null.
+        unsafe {
+            ffi::Py_INCREF(object);
+            Object(NonNull::new_unchecked(object))
+        }
+    }
+
+    /// Looks at a pointer that a callback was given as if it were an owned reference.
+    ///
+    /// # Safety
+    ///
+    /// The pointer is not null and its object lives as long as the result.
+    pub unsafe fn from_ref(object: &*mut ffi::PyObject) -> &Self {
+        // SAFETY: Object is transparent over a non-null pointer of the same type.
+        unsafe { &*ptr::from_ref(object).cast::<Object>() }
+    }
+
+    /// The pointer, still owned by `self`.
+    pub fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.0.as_ptr()
+    }
+
+    /// The pointer; the caller owns the reference.
+    pub fn into_ptr(self) -> *mut ffi::PyObject {
+        let object = self.0.as_ptr();
+        std::mem::forget(self);
+        object
+    }
+
+    /// Whether it is `None`.
+    pub fn is_none(&self) -> bool {
+        // SAFETY: only compares addresses.
+        unsafe { ffi::Py_IsNone(self.as_ptr()) != 0 }
+    }
+
+    /// Python's truth of it.
+    pub fn is_true(&self) -> PyResult<bool> {
+        // SAFETY: a live object.
+        match unsafe { ffi::PyObject_IsTrue(self.as_ptr()) } {
+            -1 => Err(Raised(())),
+            truth => Ok(truth == 1),
+        }
+    }
+
+    /// Whether it is an instance of `class` or of a subclass.
+    pub fn is_instance_of(&self, class: &Object) -> bool {
+        // SAFETY: `class` is a type object, made by `class::new`.
+        unsafe { ffi::PyObject_TypeCheck(self.as_ptr(), class.as_ptr().cast()) != 0 }
+    }
+
+    /// Name of its type, for messages.
+    pub fn type_name(&self) -> String {
+        // SAFETY: a live object's type has a name that lives as long as the type.
+        unsafe { CStr::from_ptr((*ffi::Py_TYPE(self.as_ptr())).tp_name) }
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// The contents, when it is a bytes object.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        // SAFETY: checked to be bytes, which never change while the reference is held.
+        unsafe {
+            if ffi::PyBytes_Check(self.as_ptr()) == 0 {
+                return None;
+            }
+            let start = ffi::PyBytes_AsString(self.as_ptr()).cast::<u8>();
+            Some(std::slice::from_raw_parts(start, ffi::PyBytes_Size(self.as_ptr()) as usize))
+        }
+    }
+
+    /// Its value, when it is an int that fits.
+    pub fn as_int(&self) -> Option<i64> {
+        // SAFETY: a live object, checked to be an int; overflow is reported without an exception.
+        unsafe {
+            if ffi::PyLong_Check(self.as_ptr()) == 0 {
+                return None;
+            }
+            let mut overflow = 0;
+            let value = ffi::PyLong_AsLongLongAndOverflow(self.as_ptr(), &mut overflow);
+            (overflow == 0).then_some(value)
+        }
+    }
+
+    /// Whether it is a str.
+    pub fn is_str(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::PyUnicode_Check(self.as_ptr()) != 0 }
+    }
+
+    /// A str's latin-1 bytes.
+    pub fn encode_latin1(&self) -> PyResult<Object> {
+        // SAFETY: a live object; a new reference is returned, or TypeError raised.
+        unsafe { Object::from_owned(ffi::PyUnicode_AsLatin1String(self.as_ptr())) }
+    }
+
+    /// A str as UTF-8, lone surrogates escaped.
+    pub fn encode_utf8(&self) -> PyResult<Object> {
+        // SAFETY: a live object; a new reference is returned, or TypeError raised.
+        unsafe {
+            Object::from_owned(ffi::PyUnicode_AsEncodedString(
+                self.as_ptr(),
+                c"utf-8".as_ptr(),
+                c"backslashreplace".as_ptr(),
+            ))
+        }
+    }
+
+    /// Characters of a str.
+    pub fn str_len(&self) -> i64 {
+        // SAFETY: a live object, a str by the caller's check.
+        unsafe { ffi::PyUnicode_GetLength(self.as_ptr()) as i64 }
+    }
+
+    /// An attribute.
+    pub fn attr(&self, name: &CStr) -> PyResult<Object> {
+        // SAFETY: a live object; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyObject_GetAttrString(self.as_ptr(), name.as_ptr())) }
+    }
+
+    /// An attribute that may be missing.
+    pub fn find_attr(&self, name: &CStr) -> PyResult<Option<Object>> {
+        match self.attr(name) {
+            Ok(value) => Ok(Some(value)),
+            // SAFETY: attached, with an exception set; the type is immortal.
+            Err(raised) => unsafe {
+                if ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) == 0 {
+                    return Err(raised);
+                }
+                ffi::PyErr_Clear();
+                Ok(None)
+            },
+        }
+    }
+
+    /// Sets an attribute.
+    pub fn set_attr(&self, name: &CStr, value: &Object) -> PyResult<()> {
+        // SAFETY: live objects.
+        check(unsafe { ffi::PyObject_SetAttrString(self.as_ptr(), name.as_ptr(), value.as_ptr()) })
+    }
+
+    /// Calls it.
+    pub fn call(&self, arguments: &[&Object]) -> PyResult<Object> {
+        // SAFETY: Object is transparent over a pointer and so is a reference to one read here;
+        // the arguments live for the call, whose new reference is returned.
+        unsafe {
+            let pointers: Vec<_> = arguments.iter().map(|object| object.as_ptr()).collect();
+            Object::from_owned(ffi::PyObject_Vectorcall(
+                self.as_ptr(),
+                pointers.as_ptr(),
+                pointers.len(),
+                ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// Calls a method of it.
+    pub fn call_method(&self, name: &CStr, arguments: &[&Object]) -> PyResult<Object> {
+        self.attr(name)?.call(arguments)
+    }
+
+    /// Its iterator.
+    pub fn iter(&self) -> PyResult<Object> {
+        // SAFETY: a live object; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyObject_GetIter(self.as_ptr())) }
+    }
+
+    /// An iterator's next item.
+    pub fn next(&self) -> PyResult<Option<Object>> {
+        // SAFETY: a live object; null without an exception is the end.
+        unsafe {
+            let item = ffi::PyIter_Next(self.as_ptr());
+            if item.is_null() && ffi::PyErr_Occurred().is_null() {
+                return Ok(None);
+            }
+            Object::from_owned(item).map(Some)
+        }
+    }
+
+    /// Sets a dictionary's entry.
+    pub fn set_item(&self, key: &Object, value: &Object) -> PyResult<()> {
+        // SAFETY: live objects, `self` a dict.
+        check(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) })
+    }
+
+    /// A dictionary's entry.
+    pub fn get_item(&self, key: &Object) -> PyResult<Option<Object>> {
+        // SAFETY: live objects, `self` a dict; the borrowed result gets a reference of its own.
+        unsafe {
+            let value = ffi::PyDict_GetItemWithError(self.as_ptr(), key.as_ptr());
+            if value.is_null() && ffi::PyErr_Occurred().is_null() {
+                return Ok(None);
+            }
+            Object::from_borrowed(value).map(Some)
+        }
+    }
+
+    /// Removes a dictionary's entry, if there is one.
+    pub fn remove_item(&self, key: &Object) -> PyResult<()> {
+        if self.get_item(key)?.is_none() {
+            return Ok(());
+        }
+        // SAFETY: live objects, `self` a dict.
+        check(unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) })
+    }
+
+    /// Appends to a list.
+    pub fn append(&self, item: &Object) -> PyResult<()> {
+        // SAFETY: live objects, `self` a list.
+        check(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) })
+    }
+
+    /// The items of a list or tuple as it is now; `None` when it is neither.
+    pub fn items(&self) -> Option<Vec<Object>> {
+        // SAFETY: checked to be a list or tuple; the index is checked by the call, so a list that
+        // shrinks meanwhile only ends the loop.
+        unsafe {
+            let object = self.as_ptr();
+            let is_list = ffi::PyList_Check(object) != 0;
+            if !is_list && ffi::PyTuple_Check(object) == 0 {
+                return None;
+            }
+            let len = ffi::PyObject_Size(object);
+            let item = if is_list { ffi::PyList_GetItem } else { ffi::PyTuple_GetItem };
+            (0..len).map(|position| Object::from_borrowed(item(object, position)).ok()).collect()
+        }
+    }
+
+    /// The item of a list that is no subclass and holds just one: iterating it runs no Python.
+    pub fn only_item(&self) -> Option<Object> {
+        // SAFETY: checked to be a list of one item; the borrowed item gets a reference of its own.
+        unsafe {
+            let list = self.as_ptr();
+            let single = ffi::PyList_CheckExact(list) != 0 && ffi::PyList_Size(list) == 1;
+            if !single {
+                return None;
+            }
+            Object::from_borrowed(ffi::PyList_GetItem(list, 0)).ok()
+        }
+    }
+
+    /// Whether it is a tuple.
+    pub fn is_tuple(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a list.
+    pub fn is_list(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe { ffi::PyList_Check(self.as_ptr()) != 0 }
+    }
+}
+
+impl Clone for Object {
+    fn clone(&self) -> Self {
+        // SAFETY: a live object.
+        unsafe { ffi::Py_INCREF(self.as_ptr()) };
+        Object(self.0)
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours, and objects are dropped only while attached.
+        unsafe { ffi::Py_DECREF(self.as_ptr()) }
+    }
+}
+
+/// The result of a C function that returns -1 when it has raised.
+pub fn check(result: i32) -> PyResult<()> {
+    if result < 0 {
+        Err(Raised(()))
+    } else {
+        Ok(())
+    }
+}
+
+fn span(bytes: &[u8]) -> (*const c_char, ffi::Py_ssize_t) {
+    (bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t)
+}

@@ -1,0 +1,207 @@
+//! One request: loading, calling, iterating, closing.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::environ::{self, Own};
+use super::file::Plain;
+use super::output::{Output, Sent};
+use super::scope::{Current, Scope};
+use super::{input, start_response, stream};
+use crate::exchange::Exchange;
+use crate::log::Level;
+use crate::python::exception::Exception;
+use crate::python::interpreter::Interpreter;
+use crate::python::object::{Kind, Object, Py, PyResult};
+use crate::python::{record, Runtime};
+use crate::script;
+use crate::wire::{Outcome, Request, HEAD_ONLY};
+
+/// What the request's objects are made of.
+struct Call<'a> {
+    py: Py,
+    runtime: &'a Runtime,
+    interpreter: &'a Interpreter,
+    request: &'a Request<'a>,
+    output: Arc<Output>,
+    script: String,
+}
+
+/// Runs the application for one request, on an attached thread.
+pub fn serve(
+    py: Py,
+    runtime: &Runtime,
+    interpreter: &Interpreter,
+    thread_id: u32,
+    request: &Request<'_>,
+    exchange: &Arc<dyn Exchange>,
+) -> Outcome {
+    let daemon_start = now();
+    let scope = Scope::new(exchange);
+    let script = String::from_utf8_lossy(request.script).into_owned();
+    let output = Output::new(&scope);
+    let call = Call { py, runtime, interpreter, request, output, script };
+    match call.serve(&scope, thread_id, daemon_start) {
+        Ok(outcome) => outcome,
+        Err(raised) => {
+            Exception::take(py, raised).log(py, b"The WSGI request could not be prepared.");
+            Outcome::Failed
+        }
+    }
+}
+
+impl Call<'_> {
+    fn serve(&self, scope: &Arc<Scope>, thread_id: u32, daemon_start: f64) -> PyResult<Outcome> {
+        let py = self.py;
+        let objects = self.interpreter.objects(py);
+        let data = py.dict()?;
+        let current = Current::enter(scope, data.clone());
+        let input = input::input(&objects.types.input, scope)?;
+        let errors = stream::errors(objects.types.errors(), scope)?;
+        let outcome = match self.application() {
+            Some(application) => {
+                let own = Own {
+                    input: &input,
+                    errors: &errors,
+                    thread_id,
+                    daemon_start,
+                    application_start: now(),
+                };
+                let config = self.runtime.config();
+                let environ = environ::build(py, self.interpreter, config, self.request, &own)?;
+                self.run(&application, &environ, &data)?
+            }
+            None => Outcome::Failed,
+        };
+        stream::finish(py, &errors);
+        drop(current);
+        Ok(outcome)
+    }
+
+    /// The callable; `None` was logged.
+    fn application(&self) -> Option<Object> {
+        let namespace = script::load(self.py, self.runtime, self.interpreter, self.request)?;
+        let name = String::from_utf8_lossy(self.request.callable);
+        let found = self.py.str(&name).and_then(|name| namespace.get_item(&name));
+        match found {
+            Ok(Some(application)) => Some(application),
+            Ok(None) => {
+                let script = &self.script;
+                let line = format!(
+                    "Target WSGI script '{script}' does not contain WSGI application '{name}'."
+                );
+                record::line(self.py, Level::Error, line.as_bytes());
+                None
+            }
+            Err(raised) => {
+                self.log_exception(Exception::take(self.py, raised));
+                None
+            }
+        }
+    }
+
+    /// Calls the application with the request noted as active, and ends the response.
+    fn run(&self, application: &Object, environ: &Object, data: &Object) -> PyResult<Outcome> {
+        let py = self.py;
+        let api = &self.interpreter.objects(py).api;
+        let id = py.latin1(self.request.get(b"mod_wsgi.request_id").unwrap_or_default())?;
+        data.set_item(&py.interned("request_id")?, &id)?;
+        api.enter_request(&id, data)?;
+        let types = &self.interpreter.objects(py).types;
+        let start =
+            start_response::start_response(&types.start_response, &types.write, &self.output)?;
+        let called = application.call(&[environ, &start]);
+        let outcome = match called {
+            Ok(result) => {
+                let sent = self.respond(&result).map_err(|raised| Exception::take(py, raised));
+                self.close(&result);
+                sent
+            }
+            Err(raised) => Err(Exception::take(py, raised)),
+        };
+        api.leave_request(&id)?;
+        Ok(match outcome {
+            Ok(Sent::ClientGone) => {
+                record::line(py, Level::Debug, b"Client closed connection.");
+                Outcome::Complete
+            }
+            Ok(Sent::Yes) if self.output.is_whole(py, self.is_head()) => Outcome::Complete,
+            Ok(Sent::Yes) => Outcome::Aborted,
+            Err(exception) => self.fail(exception),
+        })
+    }
+
+    fn is_head(&self) -> bool {
+        self.request.flags & HEAD_ONLY != 0
+    }
+
+    /// An exception that the application did not catch.
+    fn fail(&self, exception: Exception) -> Outcome {
+        self.log_exception(exception);
+        if self.output.is_committed() {
+            Outcome::Aborted
+        } else {
+            Outcome::Failed
+        }
+    }
+
+    fn log_exception(&self, exception: Exception) {
+        let what = if exception.is_system_exit() {
+            "SystemExit exception raised by"
+        } else {
+            "Exception occurred processing"
+        };
+        let line = format!("{what} WSGI script '{}'.", self.script);
+        exception.log(self.py, line.as_bytes());
+    }
+
+    /// Sends what the application returned.
+    fn respond(&self, result: &Object) -> PyResult<Sent> {
+        let py = self.py;
+        let wrapper = &self.interpreter.objects(py).api.file_wrapper;
+        if result.is_instance_of(wrapper) && !self.output.is_committed() {
+            if let Some(file) = Plain::behind(py, result)? {
+                return file.send(py, &self.output);
+            }
+        }
+        if let Some(only) = result.only_item() {
+            return self.send(&only, true);
+        }
+        let iterator = result.iter()?;
+        while let Some(item) = iterator.next()? {
+            if self.send(&item, false)? == Sent::ClientGone {
+                return Ok(Sent::ClientGone);
+            }
+        }
+        self.output.commit(py)
+    }
+
+    fn send(&self, item: &Object, last: bool) -> PyResult<Sent> {
+        let Some(block) = item.as_bytes() else {
+            let message = format!("response iterable must yield bytes, not {}", item.type_name());
+            return Err(self.py.raise(Kind::Type, &message));
+        };
+        match (block.is_empty(), last) {
+            (false, _) => self.output.send(self.py, block, last),
+            (true, true) => self.output.commit(self.py),
+            (true, false) => Ok(Sent::Yes),
+        }
+    }
+
+    /// PEP 3333: close() is called whatever became of the response.
+    fn close(&self, result: &Object) {
+        let py = self.py;
+        let closed = match result.find_attr(c"close") {
+            Ok(Some(close)) => close.call(&[]).map(drop),
+            Ok(None) => Ok(()),
+            Err(raised) => Err(raised),
+        };
+        if let Err(raised) = closed {
+            self.log_exception(Exception::take(py, raised));
+        }
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,70 @@
+//! The environ dictionary (mod_wsgi semantics c).
+
+use crate::api;
+use crate::config::RuntimeConfig;
+use crate::python::interpreter::Interpreter;
+use crate::python::object::{Object, Py, PyResult};
+use crate::wire::Request;
+
+/// What of the environ does not come from nginx.
+pub struct Own<'a> {
+    pub input: &'a Object,
+    pub errors: &'a Object,
+    pub thread_id: u32,
+    /// When this process took the request up, and when the application is called; seconds.
+    pub daemon_start: f64,
+    pub application_start: f64,
+}
+
+/// Builds the environ of a request.
+pub fn build(
+    py: Py,
+    interpreter: &Interpreter,
+    config: &RuntimeConfig,
+    request: &Request<'_>,
+    own: &Own<'_>,
+) -> PyResult<Object> {
+    let environ = py.dict()?;
+    let objects = interpreter.objects(py);
+    let mut https = false;
+    for (name, value) in request.environ() {
+        match name {
+            b"HTTPS" => https = value.eq_ignore_ascii_case(b"on") || value == b"1",
+            b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT" => {
+                environ.set_item(&objects.key(py, name)?, &py.path(value)?)?;
+            }
+            _ => environ.set_item(&objects.key(py, name)?, &py.latin1(value)?)?,
+        }
+    }
+    let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
+    set("wsgi.version", py.tuple(&[&py.int(1)?, &py.int(1)?]))?;
+    set("wsgi.url_scheme", py.interned(if https { "https" } else { "http" }))?;
+    set("wsgi.multithread", Ok(py.bool(config.threads != 1)))?;
+    set("wsgi.multiprocess", Ok(py.bool(config.multiprocess)))?;
+    set("wsgi.run_once", Ok(py.bool(config.run_once)))?;
+    set("wsgi.input", Ok(own.input.clone()))?;
+    set("wsgi.input_terminated", Ok(py.bool(true)))?;
+    set("wsgi.errors", Ok(own.errors.clone()))?;
+    set("wsgi.file_wrapper", Ok(objects.api.file_wrapper.clone()))?;
+    set("apache.version", api::server_version(py, config))?;
+    set("mod_wsgi.version", api::version(py))?;
+    set("mod_wsgi.process_group", py.str(&config.process_group))?;
+    set("mod_wsgi.application_group", py.str(&interpreter.name))?;
+    set("mod_wsgi.callable_object", py.latin1(request.callable))?;
+    set("mod_wsgi.request_handler", py.interned("wsgi-script"))?;
+    set("mod_wsgi.handler_script", py.interned(""))?;
+    set("mod_wsgi.script_name", py.latin1(request.get(b"SCRIPT_NAME").unwrap_or_default()))?;
+    set("mod_wsgi.path_info", py.latin1(request.get(b"PATH_INFO").unwrap_or_default()))?;
+    set("mod_wsgi.thread_id", py.int(i64::from(own.thread_id)))?;
+    let daemon = !config.process_group.is_empty();
+    let in_daemon = |time: f64| if daemon { time } else { 0.0 };
+    set("mod_wsgi.request_start", py.float(seconds(request.start_us)))?;
+    set("mod_wsgi.queue_start", py.float(in_daemon(seconds(request.queue_us))))?;
+    set("mod_wsgi.daemon_start", py.float(in_daemon(own.daemon_start)))?;
+    set("mod_wsgi.application_start", py.float(own.application_start))?;
+    Ok(environ)
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}

@@ -1,0 +1,215 @@
+//! `start_response` and the `write` it returns (mod_wsgi semantics d.4, d.5).
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use pyo3::ffi;
+
+use super::output::{Head, Output, Sent};
+use crate::python::class::{self, callback, slot, Class};
+use crate::python::exception;
+use crate::python::object::{Kind, Object, Py, PyResult};
+
+/// The callable that the application is given.
+pub struct StartResponse {
+    output: Arc<Output>,
+    write: Object,
+}
+
+/// The callable that start_response returns.
+pub struct Write {
+    output: Arc<Output>,
+}
+
+impl Class for StartResponse {
+    const NAME: &'static std::ffi::CStr = c"mod_wsgi.StartResponse";
+    const METHODS: &'static [ffi::PyMethodDef] = &[];
+
+    fn slots() -> Vec<ffi::PyType_Slot> {
+        vec![slot(ffi::Py_tp_call, call_start_response as *mut c_void)]
+    }
+}
+
+impl Class for Write {
+    const NAME: &'static std::ffi::CStr = c"mod_wsgi.Write";
+    const METHODS: &'static [ffi::PyMethodDef] = &[];
+
+    fn slots() -> Vec<ffi::PyType_Slot> {
+        vec![slot(ffi::Py_tp_call, call_write as *mut c_void)]
+    }
+}
+
+/// `start_response` of a request.
+pub fn start_response(
+    class: &Object,
+    write_class: &Object,
+    output: &Arc<Output>,
+) -> PyResult<Object> {
+    let write = class::instance(write_class, Write { output: Arc::clone(output) })?;
+    class::instance(class, StartResponse { output: Arc::clone(output), write })
+}
+
+unsafe extern "C" fn call_start_response(
+    instance: *mut ffi::PyObject,
+    arguments: *mut ffi::PyObject,
+    named: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    callback(|py| {
+        // SAFETY: Python passes a live instance of the type, an argument tuple, and a dict or null.
+        let (instance, arguments) = unsafe {
+            (
+                class::value::<StartResponse>(Object::from_ref(&instance)),
+                Object::from_ref(&arguments),
+            )
+        };
+        // SAFETY: as above; null means that there are none.
+        let named = !named.is_null() && unsafe { ffi::PyDict_Size(named) } > 0;
+        instance.call(py, arguments, named)
+    })
+}
+
+unsafe extern "C" fn call_write(
+    instance: *mut ffi::PyObject,
+    arguments: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    callback(|py| {
+        // SAFETY: as in call_start_response.
+        let (instance, arguments) = unsafe {
+            (class::value::<Write>(Object::from_ref(&instance)), Object::from_ref(&arguments))
+        };
+        let arguments = class::arguments(py, "write", arguments, 1, 1)?;
+        instance.call(py, &arguments[0])
+    })
+}
+
+impl Write {
+    fn call(&self, py: Py, block: &Object) -> PyResult<Object> {
+        if self.output.is_over() {
+            return Err(py.raise(Kind::Runtime, "write() called after request completed"));
+        }
+        let Some(bytes) = block.as_bytes() else {
+            let message = format!("write() argument must be bytes, not {}", block.type_name());
+            return Err(py.raise(Kind::Type, &message));
+        };
+        match self.output.send(py, bytes, false)? {
+            Sent::Yes => Ok(py.none()),
+            Sent::ClientGone => Err(py.raise(Kind::Os, "mod_wsgi client connection closed")),
+        }
+    }
+}
+
+impl StartResponse {
+    fn call(&self, py: Py, arguments: &Object, named: bool) -> PyResult<Object> {
+        if named {
+            return Err(py.raise(Kind::Type, "start_response() takes no keyword arguments"));
+        }
+        let arguments = class::arguments(py, "start_response", arguments, 2, 3)?;
+        if self.output.is_over() {
+            return Err(py.raise(Kind::Runtime, "start_response() called after request completed"));
+        }
+        let (status, headers) = (&arguments[0], &arguments[1]);
+        if !headers.is_list() {
+            let message =
+                format!("start_response() argument 2 must be list, not {}", headers.type_name());
+            return Err(py.raise(Kind::Type, &message));
+        }
+        self.check_order(py, arguments.get(2))?;
+        let (code, line) = status_line(py, status)?;
+        let headers = header_list(py, headers)?;
+        self.output.start(Head { status: code, line, headers });
+        Ok(self.write.clone())
+    }
+
+    /// A second call is an error handler's, and comes too late once headers have left.
+    fn check_order(&self, py: Py, exc_info: Option<&Object>) -> PyResult<()> {
+        let exc_info = exc_info.filter(|info| !info.is_none());
+        let parts = match exc_info {
+            None => None,
+            Some(info) if !info.is_tuple() => {
+                return Err(py.raise(Kind::Runtime, "exception info must be a 3-tuple or None"))
+            }
+            Some(info) => {
+                let parts: Option<[Object; 3]> =
+                    info.items().and_then(|items| items.try_into().ok());
+                match parts {
+                    None => {
+                        let message = "exception info must be a 3-tuple or None";
+                        return Err(py.raise(Kind::Runtime, message));
+                    }
+                    parts => parts,
+                }
+            }
+        };
+        if !self.output.is_committed() {
+            return Ok(());
+        }
+        match parts {
+            Some([class, value, traceback]) => Err(exception::restore(py, class, value, traceback)),
+            None => {
+                let message =
+                    "start_response() called more than once without exc_info, headers have already been sent";
+                Err(py.raise(Kind::Runtime, message))
+            }
+        }
+    }
+}
+
+/// The latin-1 bytes of a str.
+fn native(py: Py, object: &Object, what: &str) -> PyResult<Vec<u8>> {
+    if !object.is_str() {
+        let message = format!("{what} must be str, not {}", object.type_name());
+        return Err(py.raise(Kind::Type, &message));
+    }
+    let encoded = object.encode_latin1()?;
+    Ok(encoded.as_bytes().unwrap_or_default().to_vec())
+}
+
+fn status_line(py: Py, status: &Object) -> PyResult<(u16, Vec<u8>)> {
+    let line = native(py, status, "status")?;
+    let fail = |message: &str| Err(py.raise(Kind::Value, message));
+    let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits != 3 {
+        return fail("status code must be a 3 digit integer");
+    }
+    let code = line[..3].iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    if code < 100 {
+        return fail("status code must be a 3 digit integer");
+    }
+    if line.len() > 3 && line[3] != b' ' {
+        return fail("no space following status code");
+    }
+    if line.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
+        return fail("control character present in reason phrase");
+    }
+    Ok((code, line))
+}
+
+fn header_list(py: Py, list: &Object) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
+    list.items().unwrap_or_default().iter().map(|item| header(py, item)).collect()
+}
+
+fn header(py: Py, item: &Object) -> PyResult<(Vec<u8>, Vec<u8>)> {
+    let fail = |kind: Kind, message: &str| Err(py.raise(kind, message));
+    if !item.is_tuple() {
+        let message = format!("each header must be a 2-tuple, not {}", item.type_name());
+        return fail(Kind::Type, &message);
+    }
+    let parts = item.items().unwrap_or_default();
+    let [name, value] = parts.as_slice() else {
+        let message = format!("each header must be a 2-tuple, got length {}", parts.len());
+        return fail(Kind::Value, &message);
+    };
+    let name = native(py, name, "header name")?;
+    let value = native(py, value, "header value")?;
+    let control = |byte: &u8| *byte < 0x20 || *byte == 0x7f;
+    if name.is_empty() || name.iter().any(|byte| control(byte) || matches!(byte, b' ' | b':')) {
+        return fail(Kind::Value, "invalid character in header name, or no name");
+    }
+    if value.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        return fail(Kind::Value, "embedded newline in header value");
+    }
+    // What nginx cannot put on the wire ends the value, as it does in mod_wsgi.
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    Ok((name, value[..end].to_vec()))
+}
