@@ -82,12 +82,11 @@ fn runtime_config(conf: &MainConf) -> RuntimeConfig {
 }
 
 /// nginx's handler reaps every child of the process, which would take exit codes away from the
-/// application's `subprocess`. A worker has no children that nginx needs to reap.
+/// application's `subprocess`. A process that serves requests has no children that nginx needs to
+/// reap, nor have we: the supervisor is nobody's child.
 fn reset_sigchld() {
-    if crate::ffi::Role::current() == crate::ffi::Role::Worker {
-        // SAFETY: resets a disposition; no handler of ours is involved.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    }
+    // SAFETY: resets a disposition; no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 impl EmbeddedHost {

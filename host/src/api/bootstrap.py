@@ -183,15 +183,14 @@ def _restrict_signals():
 
 
 def _extend_path():
+    before = list(sys.path)
     for directory in _python_path:
-        before = list(sys.path)
         if not os.path.isdir(directory):
             _log(4, "Unable to add directory '%s' to the Python module search path." % directory)
-            return
+            break
         site.addsitedir(directory)
-        added = [entry for entry in sys.path if entry not in before]
-        sys.path[:] = added + before
-    sys.path[:0] = _home
+    added = [entry for entry in sys.path if entry not in before]
+    sys.path[:] = _home + added + before
 
 
 def _make_apache():
