@@ -35,12 +35,11 @@ fn write(r: Request, exchange: &Exchange) -> Option<()> {
     if has_body && !unbuffered {
         body::append_frames(&mut out, r.pool(), r.body()).then_some(())?;
     }
-    // SAFETY: the content handler made the upstream; unbuffered, nginx adds to this chain what it
-    // has read, and the output filter puts it into frames.
+    // SAFETY: the content handler made the upstream; unbuffered, nginx itself adds to this chain what
+    // it reads, and the output filter puts that into frames.
     unsafe {
         let u = r.upstream();
         if unbuffered {
-            (*out.head()).next = (*u).request_bufs;
             (*u).output.output_filter = Some(body::output_filter);
             (*u).output.filter_ctx = r.as_ptr().cast();
         }

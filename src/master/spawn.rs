@@ -22,7 +22,7 @@ pub enum SpawnError {
 }
 
 /// Forks and executes the supervisor. It inherits exactly the descriptors in `keep` and the
-/// configuration's; it is no child that anybody waits for: the lifeline ends it.
+/// configuration's. It is nobody's child, so nobody has to reap it: the lifeline ends it.
 ///
 /// # Errors
 ///
@@ -47,10 +47,13 @@ pub fn supervisor(
         .stderr(log());
     // SAFETY: inherit makes system calls only, on memory allocated before the fork.
     unsafe { command.pre_exec(move || inherit(&keep)) };
-    command
-        .spawn()
-        .map(drop)
-        .map_err(|source| SpawnError::Execute { path: executable.0.display().to_string(), source })
+    let mut between = command.spawn().map_err(|source| SpawnError::Execute {
+        path: executable.0.display().to_string(),
+        source,
+    })?;
+    // nginx's own SIGCHLD handler may have been faster.
+    let _ = between.wait();
+    Ok(())
 }
 
 fn hand_over(config: &SupervisorConfig) -> io::Result<OwnedFd> {
@@ -66,13 +69,18 @@ fn duplicate(fd: RawFd) -> nix::Result<OwnedFd> {
     nix::unistd::dup(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
 }
 
-/// In the child: a session of its own, so that a terminal's signals reach nginx alone, and no
-/// descriptor but the chosen ones across exec. Not TLS keys, nor the lifeline of another
+/// In the child: becomes an orphan in a session of its own, so that a terminal's signals reach nginx
+/// alone, and lets no descriptor but the chosen ones across exec. Not TLS keys, nor the lifeline of another
 /// generation, nor nginx's listening sockets.
 fn inherit(keep: &[RawFd]) -> io::Result<()> {
     // SAFETY: plain system calls without pointers to shared state.
     unsafe {
         libc::setsid();
+        match libc::fork() {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => {}
+            _ => libc::_exit(0),
+        }
         if libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
             return Err(io::Error::last_os_error());
         }
