@@ -7,24 +7,15 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use super::{Level, Sink};
 use crate::config::ErrorLog;
-
-/// How often the log's name is compared with the open file.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// A log file that follows its name when it is rotated.
 pub struct LogFile {
     threshold: Level,
     path: Option<PathBuf>,
-    state: Mutex<State>,
-}
-
-struct State {
-    file: File,
-    checked: Instant,
+    file: Mutex<File>,
 }
 
 impl LogFile {
@@ -37,9 +28,8 @@ impl LogFile {
         // SAFETY: the descriptor number was handed to this process for this log alone; it is only
         // duplicated here and stays open.
         let given = unsafe { BorrowedFd::borrow_raw(log.fd) };
-        let state = State { file: given.try_clone_to_owned()?.into(), checked: Instant::now() };
-        let threshold = Level::from_number(log.level);
-        Ok(LogFile { threshold, path: log.path.clone(), state: Mutex::new(state) })
+        let file = Mutex::new(given.try_clone_to_owned()?.into());
+        Ok(LogFile { threshold: Level::from_number(log.level), path: log.path.clone(), file })
     }
 
     /// The least severe level that is written.
@@ -55,32 +45,29 @@ impl LogFile {
         let mut line = format!("{} [{}] {pid}#{pid}: ", now(), level.name()).into_bytes();
         line.extend(text.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
         line.push(b'\n');
-        let mut state = self.state();
-        if state.checked.elapsed() >= CHECK_EVERY {
-            self.follow(&mut state);
-        }
+        let mut file = self.file();
+        self.follow(&mut file);
         // A log that cannot be written to leaves nowhere to say so.
-        let _ = state.file.write_all(&line);
+        let _ = file.write_all(&line);
     }
 
     /// Follows a rotation that may just have happened.
     pub fn reopen(&self) {
-        self.follow(&mut self.state());
+        self.follow(&mut self.file());
     }
 
-    fn follow(&self, state: &mut State) {
-        state.checked = Instant::now();
+    /// nginx itself makes the new file; until then, and without one, the old file is the log.
+    fn follow(&self, file: &mut File) {
         let Some(path) = &self.path else { return };
-        if !is_same(&state.file, path) {
-            // Without a new file the old one is still better than none.
-            if let Ok(file) = OpenOptions::new().append(true).create(true).open(path) {
-                state.file = file;
+        if is_another(path, file) {
+            if let Ok(new) = OpenOptions::new().append(true).open(path) {
+                *file = new;
             }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,9 +80,9 @@ impl Sink for FileSink {
     }
 }
 
-fn is_same(file: &File, path: &Path) -> bool {
+fn is_another(path: &Path, file: &File) -> bool {
     match (file.metadata(), path.metadata()) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) != (named.dev(), named.ino()),
         _ => false,
     }
 }
