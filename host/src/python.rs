@@ -11,7 +11,7 @@ pub(crate) mod object;
 pub(crate) mod record;
 mod thread_state;
 
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -173,24 +173,28 @@ impl RequestThread {
         exchange: &Arc<dyn Exchange>,
     ) -> Result<Outcome, String> {
         let group = String::from_utf8_lossy(request.application_group);
-        let interpreter = self.runtime.interpreter(&group)?;
-        let key = Arc::as_ptr(&interpreter);
-        if !self.states.contains_key(&key) {
-            // SAFETY: interpreters live as long as the runtime, and this thread's states are
-            // deleted before it ends.
-            let state = unsafe { ThreadState::new(interpreter.state()) }
-                .ok_or("no memory for a Python thread state")?;
-            self.states.insert(key, state);
+        // PyGILState_Ensure() finds the first state that a thread gets, and extensions that use it
+        // are to find the main interpreter.
+        let (runtime, id) = (Arc::clone(&self.runtime), self.id);
+        self.state(&runtime.main)?;
+        let interpreter = runtime.interpreter(&group)?;
+        let attached = self.state(&interpreter)?.attach();
+        Ok(crate::wsgi::serve(attached.py(), &runtime, &interpreter, id, request, exchange))
+    }
+}
+
+impl RequestThread {
+    /// This thread's state in an interpreter; the first request there makes it.
+    fn state(&mut self, interpreter: &Arc<Interpreter>) -> Result<&ThreadState, &'static str> {
+        match self.states.entry(Arc::as_ptr(interpreter)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                // SAFETY: interpreters live as long as the runtime, and this thread's states are
+                // deleted before it ends.
+                let state = unsafe { ThreadState::new(interpreter.state()) };
+                Ok(place.insert(state.ok_or("no memory for a Python thread state")?))
+            }
         }
-        let attached = self.states[&key].attach();
-        Ok(crate::wsgi::serve(
-            attached.py(),
-            &self.runtime,
-            &interpreter,
-            self.id,
-            request,
-            exchange,
-        ))
     }
 }
 

@@ -22,6 +22,8 @@ enum Decision {
     Use,
     /// It has never been loaded, or the last attempt failed.
     Load,
+    /// Its module bears no time: another thread is loading it, or the application wants it anew.
+    Unmarked,
     /// It has changed.
     Reload,
 }
@@ -55,16 +57,23 @@ impl Script<'_> {
     /// for without the GIL, and a thread that finds the module loaded does not take it at all.
     fn current(&self, runtime: &Runtime, reloading: bool) -> PyResult<Option<Object>> {
         let name = self.py.interned(&self.module_name())?;
-        if self.decide(&name, reloading)? == Decision::Use {
-            if let Some(namespace) = self.namespace(&name)? {
-                return Ok(Some(namespace));
-            }
+        let seen = self.namespace(&name)?;
+        let first = self.decide(seen.as_ref(), reloading)?;
+        if first == Decision::Use {
+            return Ok(seen);
         }
         let _loading = self.py.detach(|| runtime.loading());
-        match self.decide(&name, reloading)? {
-            Decision::Use => self.namespace(&name),
+        let now = self.namespace(&name)?;
+        // An application that has asked to be reloaded is not asked twice.
+        let decision = match first {
+            Decision::Reload if is_same(seen.as_ref(), now.as_ref()) => first,
+            _ => self.decide(now.as_ref(), reloading)?,
+        };
+        match decision {
+            Decision::Use => Ok(now),
+            Decision::Unmarked if !reloading => Ok(now),
             Decision::Load => self.execute(&name, "Loading"),
-            Decision::Reload => {
+            Decision::Reload | Decision::Unmarked => {
                 self.interpreter.objects(self.py).modules.remove_item(&name)?;
                 self.execute(&name, "Reloading")
             }
@@ -93,16 +102,17 @@ impl Script<'_> {
         self.module(name)?.map(|module| module.attr(c"__dict__")).transpose()
     }
 
-    fn decide(&self, name: &Object, reloading: bool) -> PyResult<Decision> {
-        let Some(namespace) = self.namespace(name)? else { return Ok(Decision::Load) };
+    fn decide(&self, namespace: Option<&Object>, reloading: bool) -> PyResult<Decision> {
+        let Some(namespace) = namespace else { return Ok(Decision::Load) };
+        let loaded = namespace.get_item(&self.py.interned("__mtime__")?)?;
+        let Some(loaded) = loaded.and_then(|time| time.as_int()) else {
+            return Ok(Decision::Unmarked);
+        };
         if !reloading {
             return Ok(Decision::Use);
         }
-        let loaded = namespace.get_item(&self.py.interned("__mtime__")?)?;
-        let unchanged = loaded
-            .and_then(|time| time.as_int())
-            .is_some_and(|time| modified(self.path).is_ok_and(|modified| modified == time));
-        if !unchanged || self.wants_reload(&namespace)? {
+        let unchanged = modified(self.path).is_ok_and(|modified| modified == loaded);
+        if !unchanged || self.wants_reload(namespace)? {
             return Ok(Decision::Reload);
         }
         Ok(Decision::Use)
@@ -193,6 +203,10 @@ impl Script<'_> {
         };
         exception.log(self.py, line.as_bytes());
     }
+}
+
+fn is_same(one: Option<&Object>, other: Option<&Object>) -> bool {
+    one.map(Object::as_ptr) == other.map(Object::as_ptr)
 }
 
 /// Modification time in microseconds since the epoch.

@@ -37,7 +37,7 @@ fn start() {
         let path = directory().join("path");
         fs::write(path.join("first/more.pth"), path.join("third").to_str().unwrap()).unwrap();
         RuntimeConfig {
-            python_path: ["first", "missing", "second"].map(|name| path.join(name)).to_vec(),
+            python_path: ["first", "second", "missing"].map(|name| path.join(name)).to_vec(),
             home: Some(path.join("home")),
             ..python_harness::config()
         }

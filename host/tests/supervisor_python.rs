@@ -6,7 +6,7 @@ mod supervisor_harness;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ngx_wsgi_host::wire::{Outcome, NO_BODY};
+use ngx_wsgi_host::wire::{Kind, Outcome, NO_BODY};
 use nix::sys::signal::{kill, Signal};
 
 use server_client::{request, Answer, Client};
@@ -87,6 +87,8 @@ fn a_crash_names_the_request_that_was_running() {
     kill(supervised.daemon(0), Signal::SIGSEGV).unwrap();
     supervised.wait_log("was killed by signal 11 (SIGSEGV");
     assert!(supervised.log().contains(" while running \"GET /sleep\" ("), "{}", supervised.log());
+    // The line about the script's loading came before.
+    assert_eq!(client.frame().kind, Kind::Log);
     assert!(client.is_closed());
 }
 

@@ -31,6 +31,9 @@ pub trait Class: Sized + 'static {
 /// Makes the type in the current interpreter.
 pub fn new<T: Class>(py: Py) -> PyResult<Object> {
     let mut slots = T::slots();
+    if !slots.iter().any(|slot| slot.slot == ffi::Py_tp_new) {
+        slots.push(slot(ffi::Py_tp_new, refuse_new as *mut c_void));
+    }
     slots.push(slot(ffi::Py_tp_dealloc, dealloc::<T> as *mut c_void));
     slots.push(slot(ffi::Py_tp_methods, terminated(T::METHODS).cast()));
     slots.push(ffi::PyType_Slot { slot: 0, pfunc: ptr::null_mut() });
@@ -108,6 +111,19 @@ fn terminated(methods: &[ffi::PyMethodDef]) -> *mut ffi::PyMethodDef {
     let mut table = methods.to_vec();
     table.push(ffi::PyMethodDef::zeroed());
     Box::leak(table.into_boxed_slice()).as_mut_ptr()
+}
+
+/// An instance that Python made itself would have no Rust value.
+unsafe extern "C" fn refuse_new(
+    class: *mut ffi::PyTypeObject,
+    _: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    callback(|py| {
+        // SAFETY: Python passes a live type, whose name lives as long as it.
+        let name = unsafe { CStr::from_ptr((*class).tp_name) }.to_string_lossy();
+        Err(py.raise(Kind::Type, &format!("cannot create '{name}' instances")))
+    })
 }
 
 unsafe extern "C" fn dealloc<T: Class>(object: *mut ffi::PyObject) {

@@ -95,16 +95,13 @@ impl Interpreter {
     /// still refer to it.
     pub fn wind_up(&self) {
         let Some(first) = super::lock(&self.first).take() else { return };
-        {
-            let attached = first.attach();
-            let py = attached.py();
-            for step in [run_shutdown_callbacks, join_threads, run_atexit, flush_streams] {
-                if let Err(raised) = step(py, self) {
-                    exception::log(py, raised, b"Exception occurred while an interpreter ended.");
-                }
+        let attached = first.attach();
+        let py = attached.py();
+        for step in [run_shutdown_callbacks, join_threads, run_atexit, flush_streams] {
+            if let Err(raised) = step(py, self) {
+                exception::log(py, raised, b"Exception occurred while an interpreter ended.");
             }
         }
-        std::mem::forget(first);
     }
 }
 

@@ -17,15 +17,26 @@ pub struct Head {
 pub struct Output {
     scope: Arc<Scope>,
     state: Mutex<State>,
+    /// Held while status and headers are handed over, by a thread without the GIL, so that no
+    /// other thread of the application sends data before them.
+    committing: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     head: Option<Head>,
     committed: bool,
+    /// Whether the status is one that has no body, so that no length of one can be missed.
+    bodiless: bool,
     length: Option<u64>,
     sent: u64,
     lost: bool,
+}
+
+/// Why status and headers cannot be handed over.
+enum Uncommitted {
+    NotStarted,
+    Refused,
 }
 
 /// What has become of a block.
@@ -38,7 +49,8 @@ pub enum Sent {
 
 impl Output {
     pub fn new(scope: &Arc<Scope>) -> Arc<Self> {
-        Arc::new(Output { scope: Arc::clone(scope), state: Mutex::default() })
+        let scope = Arc::clone(scope);
+        Arc::new(Output { scope, state: Mutex::default(), committing: Mutex::default() })
     }
 
     /// Never held while Python runs or anything waits.
@@ -65,13 +77,13 @@ impl Output {
         let state = self.state();
         let values = state.head.iter().flat_map(|head| &head.headers);
         let value = values
-            .filter(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
+            .filter(|header| is_length(header) && !header.1.is_empty())
             .map(|(_, value)| value.clone())
-            .last();
+            .next_back();
         drop(state);
         let Some(value) = value else { return Ok(None) };
-        let number = std::str::from_utf8(&value).ok();
-        let digits = number.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let digits = std::str::from_utf8(without_sign(&value)).ok();
+        let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         match digits.and_then(|text| text.parse().ok()) {
             Some(length) => Ok(Some(length)),
             None => Err(py.raise(Kind::Value, "invalid Content-Length header value")),
@@ -91,19 +103,37 @@ impl Output {
             return Ok(self.sent());
         }
         let length = self.length(py)?;
-        let mut state = self.state();
-        let Some(head) = state.head.take() else {
-            drop(state);
-            let message = "start_response() must be called before response content is produced";
-            return Err(py.raise(Kind::Runtime, message));
-        };
-        state.committed = true;
-        state.length = length;
-        drop(state);
+        match py.detach(|| self.respond(length)) {
+            Ok(()) => Ok(self.sent()),
+            Err(Uncommitted::NotStarted) => {
+                let message = "start_response() must be called before response content is produced";
+                Err(py.raise(Kind::Runtime, message))
+            }
+            Err(Uncommitted::Refused) => {
+                Err(py.raise(Kind::Runtime, "response headers are too large to be sent"))
+            }
+        }
+    }
+
+    /// The part of [`Self::commit`] without the GIL.
+    fn respond(&self, length: Option<u64>) -> Result<(), Uncommitted> {
+        let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_committed() {
+            return Ok(());
+        }
+        let mut head = self.state().head.take().ok_or(Uncommitted::NotStarted)?;
+        normalize_lengths(&mut head.headers);
         let exchange = self.scope.exchange();
-        let gone = py.detach(|| exchange.respond(head.status, &head.line, &head.headers).is_err());
-        self.state().lost |= gone;
-        Ok(self.sent())
+        let failed = exchange.respond(head.status, &head.line, &head.headers).is_err();
+        if failed && !exchange.is_disconnected() {
+            return Err(Uncommitted::Refused);
+        }
+        let mut state = self.state();
+        state.committed = true;
+        state.bodiless = matches!(head.status, 100..=199 | 204 | 304);
+        state.length = length;
+        state.lost |= failed;
+        Ok(())
     }
 
     /// Sends a block: at most what the announced Content-Length leaves. `last`: no Python runs any
@@ -145,15 +175,32 @@ impl Output {
     /// Whether as much has been sent as was announced. Less is told to the log, at debug level.
     pub fn is_whole(&self, py: Py, without_body: bool) -> bool {
         let state = self.state();
-        let (length, sent, lost) = (state.length, state.sent, state.lost);
+        let (length, sent) = (state.length, state.sent);
+        let excused = state.lost || state.bodiless || without_body;
         drop(state);
         let Some(length) = length.filter(|length| *length > sent) else { return true };
-        if lost || without_body {
+        if excused {
             return true;
         }
         let line = format!("Content length mismatch: {sent} of {length} bytes were produced.");
         let exchange = self.scope.exchange();
         py.detach(|| exchange.log(Level::Debug, line.as_bytes()));
         false
+    }
+}
+
+fn is_length(header: &(Vec<u8>, Vec<u8>)) -> bool {
+    header.0.eq_ignore_ascii_case(b"content-length")
+}
+
+fn without_sign(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"+").unwrap_or(value)
+}
+
+/// mod_wsgi takes an empty length, and one with a sign, which HTTP does not know.
+fn normalize_lengths(headers: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+    headers.retain(|header| !is_length(header) || !header.1.is_empty());
+    for header in headers.iter_mut().filter(|header| is_length(header)) {
+        header.1 = without_sign(&header.1).to_vec();
     }
 }
