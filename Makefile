@@ -1,0 +1,59 @@
+# Which Python and which nginx, and where nginx's sources are, when it isn't the distribution's.
+PYTHON ?= /usr/bin/python3
+NGINX ?= /usr/sbin/nginx
+export PYTHON NGINX_SOURCE_DIR NGINX_BUILD_DIR
+# nginx takes a variable NGINX for the sockets that an upgrade hands on.
+export WSGI_NGINX = $(NGINX)
+unexport NGINX
+
+PREFIX ?= /usr
+LIBEXEC = $(DESTDIR)$(PREFIX)/lib/nginx/modules
+T ?= t/
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build demo demo-stop test unittest t apps check nginx-build-test bench soak install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build/ngx_http_wsgi_module.so and build/ngx-wsgi-host
+	scripts/build
+
+demo: build ## serve Django and Flask on a port of this machine, and say which
+	scripts/demo start
+
+demo-stop: ## stop what `make demo` started
+	scripts/demo stop
+
+test: unittest t apps nginx-build-test ## everything that has to pass
+
+unittest: build ## cargo test
+	scripts/cargo test --workspace
+
+t: build ## the Test::Nginx suite, without and with a master process (T=t/030-environ.t for a part)
+	scripts/prove $(T)
+
+apps: build ## lifecycles and applications, with pytest (ARGS='-k django' for a part)
+	scripts/pytest $(ARGS)
+
+nginx-build-test: build ## the module through nginx's own ./configure
+	scripts/nginx-build-test
+
+check: ## formatting, lints, licences
+	scripts/check
+
+bench: build ## cost of a request, beside nginx with uWSGI
+	bench/run $(ARGS)
+
+soak: build ## the load tests in full size
+	SOAK=1 scripts/pytest tests/test_load.py $(ARGS)
+
+install: ## copy what `make build` made to $(LIBEXEC)
+	install -d $(LIBEXEC)
+	install -m 644 build/ngx_http_wsgi_module.so $(LIBEXEC)
+	install -m 755 build/ngx-wsgi-host $(LIBEXEC)
+
+clean: demo-stop ## remove what was built
+	cargo clean
+	rm -rf build .venv
