@@ -6,6 +6,9 @@ use super::scope::Scope;
 use crate::log::Level;
 use crate::python::object::{Kind, Py, PyResult};
 
+/// A last block below this size certainly does not wait for nginx.
+const QUEUED_BELOW: usize = 8 << 10;
+
 /// Status and headers as start_response was given them.
 pub struct Head {
     pub status: u16,
@@ -97,13 +100,14 @@ impl Output {
         }
     }
 
-    /// Hands status and headers over, once.
+    /// Hands status and headers over, once. They are only queued, so the GIL is kept: releasing it
+    /// costs more than that.
     pub fn commit(&self, py: Py) -> PyResult<Sent> {
         if self.is_committed() {
             return Ok(self.sent());
         }
         let length = self.length(py)?;
-        match py.detach(|| self.respond(length)) {
+        match self.respond(length) {
             Ok(()) => Ok(self.sent()),
             Err(Uncommitted::NotStarted) => {
                 let message = "start_response() must be called before response content is produced";
@@ -115,7 +119,7 @@ impl Output {
         }
     }
 
-    /// The part of [`Self::commit`] without the GIL.
+    /// The part of [`Self::commit`] without Python.
     fn respond(&self, length: Option<u64>) -> Result<(), Uncommitted> {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_committed() {
@@ -146,10 +150,11 @@ impl Output {
         if admitted > 0 {
             let exchange = self.scope.exchange();
             let block = &block[..admitted];
-            let gone = if last {
-                py.detach(|| exchange.send_last(block).is_err())
-            } else {
-                py.detach(|| exchange.send(block).is_err())
+            let gone = match last {
+                // Queued, to leave with the end of the exchange.
+                true if admitted < QUEUED_BELOW => exchange.send_last(block).is_err(),
+                true => py.detach(|| exchange.send_last(block).is_err()),
+                false => py.detach(|| exchange.send(block).is_err()),
             };
             self.state().lost |= gone;
         }
