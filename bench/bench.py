@@ -47,6 +47,7 @@ class Server:
 
     def __init__(self, name, directory, http, server, load_module=False, beside=None):
         self.name, self.dir = name, directory
+        others = {process.pid for process in descendants()}
         self.port = free_port()
         self.beside = subprocess.Popen(beside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) if beside else None
         user = "user www-data;" if os.geteuid() == 0 else ""
@@ -68,6 +69,8 @@ class Server:
         command = [NGINX, "-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"]
         self.nginx = subprocess.Popen(command)
         wait_until(self.answers, lambda: f"{name}: " + (directory / "error.log").read_text())
+        # A supervisor is nobody's child, so it has become this process's.
+        self.roots = [p.pid for p in descendants() if p.parent == os.getpid() and p.pid not in others]
 
     def answers(self):
         try:
@@ -77,8 +80,7 @@ class Server:
             return False
 
     def processes(self):
-        roots = [process.pid for process in (self.nginx, self.beside) if process]
-        return roots + [child.pid for root in roots for child in descendants(root)]
+        return self.roots + [child.pid for root in self.roots for child in descendants(root)]
 
     def cpu(self):
         """Seconds that the processes have used."""
@@ -162,8 +164,8 @@ def machine():
 
 def report(results, options):
     facts = machine()
-    print(f"\n{facts['cpu']}, {facts['cores']} cores; nginx {facts['nginx']}, Python {facts['python']}, ")
-    print(f"uWSGI {facts['uwsgi']}. One nginx worker, {options.processes} processes x {options.threads} threads, ")
+    print(f"\n{facts['cpu']}, {facts['cores']} cores; nginx {facts['nginx']}, Python {facts['python']},")
+    print(f"uWSGI {facts['uwsgi']}. One nginx worker, {options.processes} processes x {options.threads} threads,")
     print(f"{options.connections} connections, median of {options.rounds} rounds of {options.seconds} s.\n")
     print("| | CPU per request | lowest to highest | requests/s |")
     print("|---|---:|---:|---:|")

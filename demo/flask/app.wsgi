@@ -1,5 +1,4 @@
 import os
-import threading
 import time
 
 from flask import Flask, Response, jsonify, make_response, request
@@ -11,7 +10,8 @@ application = Flask(__name__)
 def index():
     group = request.environ["mod_wsgi.process_group"]
     where = f"process group {group}" if group else "nginx's worker"
-    return f"<p>Flask, in {where} {os.getpid()}, on {threading.current_thread().name}.</p>\n"
+    thread = request.environ["mod_wsgi.thread_id"]
+    return f"<p>Flask, in {where}: process {os.getpid()}, thread {thread}.</p>\n"
 
 
 @application.post("/echo")
