@@ -10,7 +10,7 @@ mod token;
 mod upstream;
 mod value;
 
-pub use aliases::Alias;
+pub use aliases::{Alias, Inherited};
 pub use commands::COMMANDS;
 pub use location::LocationConf;
 pub use main::{GroupDefinition, MainConf};

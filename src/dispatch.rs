@@ -6,6 +6,7 @@
 mod dispatcher;
 mod embedded;
 mod idle;
+mod lingering;
 mod peer;
 mod queue;
 

@@ -8,10 +8,9 @@ mod names;
 mod request;
 mod response;
 
-use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
-use nginx_sys::{ngx_chain_t, ngx_str_t};
+use nginx_sys::ngx_chain_t;
 use ngx_wsgi_host::scoreboard::Lease;
 use ngx_wsgi_host::wire::Outcome;
 
@@ -45,7 +44,6 @@ pub struct Exchange {
     pub attempts: u32,
     /// The process said that another one is to run it.
     pub rejected: bool,
-    peer_name: UnsafeCell<ngx_str_t>,
 
     frames: FrameReader,
     /// What the response's Content-Length leaves to come.
@@ -55,7 +53,8 @@ pub struct Exchange {
     head_seen: bool,
     /// The process takes no further request on this connection.
     going_away: bool,
-    outcome: Option<Outcome>,
+    /// How the host has ended the exchange.
+    pub outcome: Option<Outcome>,
     body_out: body::FramedBody,
 }
 
@@ -86,14 +85,6 @@ impl Exchange {
     /// The process group's name for messages.
     pub fn group_name(&self) -> String {
         text(&self.target.process_group).into_owned()
-    }
-
-    /// Keeps the peer's name for as long as nginx refers to it.
-    pub fn name_peer(&self, name: ngx_str_t) -> *mut ngx_str_t {
-        let place = self.peer_name.get();
-        // SAFETY: only the event thread reads or writes it, through nginx's pointer.
-        unsafe { *place = name };
-        place
     }
 
     /// Whether the host has answered anything.

@@ -101,6 +101,11 @@ unsafe extern "C" fn merge_loc_conf(
         // SAFETY: two different configurations of this module's type.
         let (outer, inner) =
             unsafe { (&mut *outer.cast::<LocationConf>(), &mut *inner.cast::<LocationConf>()) };
+        // SAFETY: nginx passes the configuration being read; while it merges, the location
+        // configuration in its context is the inner one, and the core module has merged before.
+        if let Some(core) = NgxHttpCoreModule::location_conf(unsafe { &*cf }) {
+            inner.observe(core, outer);
+        }
         if ngx::http::Merge::merge(inner, outer).is_err() {
             return failed;
         }
@@ -141,7 +146,7 @@ fn validate(cf: Conf) -> Option<()> {
     main.upstream.peer.init = Some(dispatch::init_peer);
     // SAFETY: the cycle being configured.
     let core = core_conf(unsafe { &*cf.get().cycle })?;
-    main.validate(&main.socket_names(core), cf.get().log).ok()?;
+    main.validate(&main.socket_names(core), core.user, cf.get().log).ok()?;
     if !main.groups.is_empty() {
         if let Err(error) = HostExecutable::find(main.daemon_executable.as_deref()) {
             ffi::conf_error(cf.as_ptr(), format_args!("{error}"));
@@ -218,6 +223,9 @@ unsafe extern "C" fn exit_master(cycle: *mut ngx_cycle_t) {
     guard("the master's end", (), || {
         // SAFETY: nginx passes the running cycle.
         if let Some(main) = MainConf::of_cycle(unsafe { &*cycle }) {
+            if let Some(generation) = &main.generation {
+                generation.end();
+            }
             main.generation = None;
         }
     });

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
-use crate::conf::{Alias, LocationConf};
+use crate::conf::{Alias, Inherited, LocationConf};
 use crate::ffi::{bytes, code, guard, Request};
 
 pub use alias::covers;
@@ -63,27 +63,17 @@ pub unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_in
     })
 }
 
-/// The alias that takes the request, and how much of its URL: first the location's own, then,
-/// unless the location keeps its requests, those of the levels around it.
+/// The alias that takes the request, and how much of its URL: first the location's own, then those
+/// of the levels around it, unless the location is more than settings: it is named, or says itself
+/// where its files are. (One with a content handler was left alone before.)
 pub fn matching(r: Request, conf: &LocationConf) -> Option<(Rc<Alias>, usize)> {
     // SAFETY: lives as long as the request.
     let uri = unsafe { bytes(&r.get().uri) };
-    let first = |aliases: &[Rc<Alias>]| {
-        aliases.iter().find_map(|alias| {
-            let len = alias::matched_len(&alias.path, uri)?;
-            Some((Rc::clone(alias), len))
-        })
-    };
-    first(&conf.aliases.own).or_else(|| {
-        let inherited = &conf.aliases.inherited;
-        (!inherited.is_empty() && !keeps_requests(r)).then(|| first(inherited))?
+    let covers =
+        |alias: &Rc<Alias>| Some((Rc::clone(alias), alias::matched_len(&alias.path, uri)?));
+    conf.aliases.own.iter().find_map(covers).or_else(|| {
+        let location = r.core_location();
+        let applies = |it: &&Inherited| !conf.named && it.shares_root(location);
+        conf.aliases.inherited.iter().filter(applies).find_map(|it| covers(&it.alias))
     })
-}
-
-/// Whether a location is more than settings: it is named, or says itself where its files are.
-/// A content handler of its own was checked before.
-fn keeps_requests(r: Request) -> bool {
-    let location = r.core_location();
-    let server = r.core_server_location();
-    location.named() != 0 || location.root.data != server.root.data
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use nginx_sys::ngx_str_t;
+use nginx_sys::{ngx_http_core_loc_conf_t, ngx_str_t};
 
 use super::value::Setting;
 use crate::ffi::{bytes, code, conf_warn, text, Conf, ConfigError};
@@ -30,17 +30,37 @@ pub struct Aliases {
     /// Declared at this very level.
     pub own: Vec<Rc<Alias>>,
     /// From the levels around it, innermost first.
-    pub inherited: Vec<Rc<Alias>>,
+    pub inherited: Vec<Inherited>,
     /// `wsgi_script_alias off`: none of the inherited ones.
     pub off: bool,
 }
 
+/// An alias of a level around the location.
+#[derive(Clone, Debug)]
+pub struct Inherited {
+    pub alias: Rc<Alias>,
+    /// Where files were at the alias's level: nginx's own string, compared by address. A location
+    /// where they are elsewhere has said so itself, or a location between.
+    root: *const u8,
+}
+
+impl Inherited {
+    /// Whether files of `location` are where they were at the alias's level.
+    pub fn shares_root(&self, location: &ngx_http_core_loc_conf_t) -> bool {
+        std::ptr::eq(self.root, location.root.data)
+    }
+}
+
 impl Aliases {
-    /// Takes over what the level around this one has.
-    pub fn merge(&mut self, outer: &Aliases) {
-        if !self.off {
-            self.inherited = outer.own.iter().chain(&outer.inherited).cloned().collect();
+    /// Takes over what the level around this one has. `outer_root` and `root` are where files are
+    /// at the two levels; an alias of the `http` level counts as one of the server's.
+    pub fn merge(&mut self, outer: &Aliases, outer_root: *const u8, root: *const u8) {
+        if self.off {
+            return;
         }
+        let root = if outer_root.is_null() { root } else { outer_root };
+        let own = outer.own.iter().map(|alias| Inherited { alias: Rc::clone(alias), root });
+        self.inherited = own.chain(outer.inherited.iter().cloned()).collect();
     }
 
     /// Adds a directive's alias; warns when an earlier one of the level takes all its requests.

@@ -296,7 +296,7 @@ fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> 
     let core = unsafe { &*addr_of!(nginx_sys::ngx_http_core_module) };
     let in_server = cf.get().cmd_type == S as ngx_uint_t;
     let server = in_server.then(|| enclosing::<ngx_http_core_srv_conf_t>(cf, core).cast_const());
-    conf.groups.push(GroupDefinition { name: name.to_owned(), options, server });
+    conf.groups.push(GroupDefinition { name: name.to_owned(), options, place: cf.place(), server });
     Ok(())
 }
 

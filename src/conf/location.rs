@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use nginx_sys::{ngx_flag_t, ngx_http_upstream_conf_t};
+use nginx_sys::{ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_upstream_conf_t};
 use ngx::http::{Merge, MergeConfigError};
 
 use super::aliases::Aliases;
@@ -14,6 +14,10 @@ use crate::ffi::{merge, UNSET};
 pub struct LocationConf {
     pub upstream: ngx_http_upstream_conf_t,
     pub aliases: Aliases,
+    /// Where nginx has files at this level; null for the `http` level.
+    root: *const u8,
+    /// A named location, or an `if` inside one.
+    pub named: bool,
     pub process_group: Option<Setting>,
     pub application_group: Option<Setting>,
     pub callable: Option<Setting>,
@@ -28,6 +32,8 @@ impl Default for LocationConf {
         LocationConf {
             upstream: super::upstream::unset(),
             aliases: Aliases::default(),
+            root: std::ptr::null(),
+            named: false,
             process_group: None,
             application_group: None,
             callable: None,
@@ -39,9 +45,17 @@ impl Default for LocationConf {
     }
 }
 
+impl LocationConf {
+    /// Takes from nginx's own configuration of the level, which has been merged before.
+    pub fn observe(&mut self, core: &ngx_http_core_loc_conf_t, outer: &LocationConf) {
+        self.root = core.root.data;
+        self.named = core.named() != 0 || core.noname() != 0 && outer.named;
+    }
+}
+
 impl Merge for LocationConf {
     fn merge(&mut self, outer: &Self) -> Result<(), MergeConfigError> {
-        self.aliases.merge(&outer.aliases);
+        self.aliases.merge(&outer.aliases, outer.root, self.root);
         inherit(&mut self.process_group, &outer.process_group);
         inherit(&mut self.application_group, &outer.application_group);
         inherit(&mut self.callable, &outer.callable);

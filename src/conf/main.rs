@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nginx_sys::{ngx_http_core_srv_conf_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_log_t};
 use ngx::ngx_log_error;
+use nix::unistd::geteuid;
 
 use super::daemon::DaemonOptions;
 use crate::ffi::{bytes, ConfigError};
@@ -34,6 +35,8 @@ pub struct MainConf {
 pub struct GroupDefinition {
     pub name: String,
     pub options: DaemonOptions,
+    /// `file:line`.
+    pub place: String,
     /// The server it was written in, `None` for the `http` level.
     pub server: Option<*const ngx_http_core_srv_conf_t>,
 }
@@ -73,6 +76,11 @@ impl GroupDefinition {
         self.options.threads.unwrap_or(DEFAULT_THREADS)
     }
 
+    /// Seconds that running requests have when a process ends (mod_wsgi's default: 5).
+    pub fn shutdown_timeout(&self) -> u32 {
+        self.options.shutdown_timeout.unwrap_or(5)
+    }
+
     /// Whether requests of `server` may use the group: one of the `http` level, of the same server,
     /// or of one with the same name.
     pub fn is_visible_from(&self, server: &ngx_http_core_srv_conf_t) -> bool {
@@ -98,7 +106,12 @@ impl MainConf {
     /// # Errors
     ///
     /// [`ConfigError`], logged.
-    pub fn validate(&self, names: &SocketNames, log: *mut ngx_log_t) -> Result<(), ConfigError> {
+    pub fn validate(
+        &self,
+        names: &SocketNames,
+        nginx_user: u32,
+        log: *mut ngx_log_t,
+    ) -> Result<(), ConfigError> {
         for reference in &self.references {
             if self.group(reference.name.as_bytes()).is_none() {
                 ngx_log_error!(
@@ -111,6 +124,18 @@ impl MainConf {
                 );
                 return Err(ConfigError);
             }
+        }
+        let as_root = |group: &&GroupDefinition| group.options.user.is_none() && nginx_user == 0;
+        if let Some(group) = self.groups.iter().find(as_root).filter(|_| geteuid().is_root()) {
+            ngx_log_error!(
+                nginx_sys::NGX_LOG_EMERG,
+                log,
+                "\"wsgi_daemon_process\" \"{}\" in {}: WSGI process blocked from running as root, \
+                 nginx's \"user\" is root: use \"user=\"",
+                group.name,
+                group.place
+            );
+            return Err(ConfigError);
         }
         if !self.groups.is_empty() {
             if let Err(error) = names.check() {

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nginx_sys::{
     ngx_current_msec, ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests,
@@ -14,10 +14,11 @@ use ngx_wsgi_host::scoreboard::{Lease, Leases};
 
 use super::embedded::{self, EmbeddedHost};
 use super::idle::IdlePool;
+use super::lingering::{Lingering, ThreadIs};
 use super::queue::Queue;
 use crate::conf::MainConf;
 use crate::exchange::Exchange;
-use crate::ffi::{fork, guard, worker_index, Request, Watched};
+use crate::ffi::{fork, guard, worker_index, Request, Timer, Watched};
 use crate::master::{Daemons, Generation};
 
 /// How often a waiting request looks whether its group has come to life.
@@ -54,6 +55,9 @@ pub struct Dispatcher {
     /// Places with waiting requests.
     waited_for: RefCell<BTreeSet<Place>>,
     serve_event: RefCell<Box<ngx_event_t>>,
+    /// Slots whose requests nginx has left.
+    lingering: RefCell<Vec<Lingering>>,
+    linger_timer: RefCell<Timer>,
     supervisor_lost: Cell<bool>,
     watched: RefCell<Vec<Watched>>,
 }
@@ -72,6 +76,8 @@ impl Dispatcher {
             waited_for: RefCell::default(),
             // SAFETY: all-zero is an event's initial state.
             serve_event: RefCell::new(Box::new(unsafe { std::mem::zeroed() })),
+            lingering: RefCell::default(),
+            linger_timer: RefCell::default(),
             supervisor_lost: Cell::new(false),
             watched: RefCell::default(),
         });
@@ -85,14 +91,19 @@ impl Dispatcher {
         if let Some(daemons) = &generation.daemons {
             daemons.leases.reclaim(dispatcher.worker);
             dispatcher.watch(daemons, address);
+            for group in 0..conf.groups.len() {
+                if daemons.leases.has_free(group) {
+                    dispatcher.wake_next(Place::Daemon(group));
+                }
+            }
         }
         dispatcher
     }
 
     fn watch(&self, daemons: &Daemons, address: *mut Dispatcher) {
         let log = ngx::log::ngx_cycle_log().as_ptr();
-        let wakeup = daemons.wakeups.get(self.worker).map(nix::unistd::dup);
-        let lifeline = nix::unistd::dup(&daemons.lifeline);
+        let wakeup = daemons.wakeups.get(self.worker).map(OwnedFd::try_clone);
+        let lifeline = daemons.lifeline.try_clone();
         fork::withhold(daemons.lifeline.as_raw_fd());
         let mut watched = self.watched.borrow_mut();
         if let Some(Ok(fd)) = wakeup {
@@ -154,8 +165,10 @@ impl Dispatcher {
     }
 
     /// Begins a request whose body has been read: at once with a lease, or later in its turn.
-    pub fn begin(&self, r: Request, exchange: &mut Exchange) {
-        if let Some(cause) = self.out_of_service(exchange.place) {
+    pub fn begin(&self, r: Request) {
+        let Some(exchange) = Exchange::of(r) else { return };
+        let place = exchange.place;
+        if let Some(cause) = self.out_of_service(place) {
             ngx_log_error!(
                 nginx_sys::NGX_LOG_ERR,
                 r.log(),
@@ -164,10 +177,10 @@ impl Dispatcher {
             );
             return finalize(r, NGX_HTTP_SERVICE_UNAVAILABLE);
         }
-        let Some((leases, group)) = self.leases(exchange.place) else {
+        let Some((leases, group)) = self.leases(place) else {
             return finalize(r, nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR);
         };
-        if self.station(exchange.place).queue.borrow().is_empty() {
+        if self.station(place).queue.borrow().is_empty() {
             if let Some(lease) = leases.lease(group, self.worker) {
                 exchange.lease = Some(lease);
                 // SAFETY: the content handler made the upstream of this request.
@@ -177,7 +190,7 @@ impl Dispatcher {
         self.enqueue(r, exchange);
         leases.wait(group, self.worker);
         // A slot may have been freed between the look and the mark.
-        self.serve(exchange.place, Some(r));
+        self.serve_soon();
     }
 
     fn out_of_service(&self, place: Place) -> Option<&'static str> {
@@ -199,16 +212,7 @@ impl Dispatcher {
         // SAFETY: the event thread's clock.
         exchange.queued_msec = unsafe { ngx_current_msec };
         self.waited_for.borrow_mut().insert(exchange.place);
-        // SAFETY: a live request; the handler finalizes it when the client has gone.
-        unsafe {
-            (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
-            let read = (*r.connection()).read;
-            if (*read).ready() != 0 {
-                ngx_post_event(read, std::ptr::addr_of_mut!(ngx_posted_events));
-            } else {
-                nginx_sys::ngx_handle_read_event(read, 0);
-            }
-        }
+        watch_client(r);
         let delay = station.next_look(0);
         let address: *mut Exchange = exchange;
         exchange.timer.set(delay, on_waiting_timer, address, r.log());
@@ -221,36 +225,38 @@ impl Dispatcher {
             let queue = &self.station(exchange.place).queue;
             queue.borrow_mut().remove(ticket);
             if queue.borrow().is_empty() {
-                self.waited_for.borrow_mut().remove(&exchange.place);
+                self.stop_waiting(exchange.place);
             }
         }
     }
 
-    /// Sends waiting requests of a place as long as there are slots. `current` is the request whose
-    /// handler is on the stack, if any: nginx goes on with that one itself.
-    fn serve(&self, place: Place, current: Option<Request>) {
+    /// Nothing waits for the place any more. A wake-up that is on its way here is passed on: the
+    /// slot it announces is another worker's then.
+    fn stop_waiting(&self, place: Place) {
+        self.waited_for.borrow_mut().remove(&place);
         let Some((leases, group)) = self.leases(place) else { return };
-        let queue = &self.station(place).queue;
-        loop {
-            if queue.borrow().is_empty() {
-                self.waited_for.borrow_mut().remove(&place);
-                return;
-            }
-            let Some(lease) = leases.lease(group, self.worker) else {
-                leases.wait(group, self.worker);
-                match leases.lease(group, self.worker) {
-                    Some(lease) => {
-                        self.start_next(place, lease, current);
-                        continue;
-                    }
-                    None => return,
-                }
-            };
-            self.start_next(place, lease, current);
+        if !leases.stop_waiting(group, self.worker) && leases.has_free(group) {
+            self.wake_next(place);
         }
     }
 
-    fn start_next(&self, place: Place, lease: Lease, current: Option<Request>) {
+    /// Sends waiting requests of a place as long as there are slots.
+    fn serve(&self, place: Place) {
+        let Some((leases, group)) = self.leases(place) else { return };
+        while !self.station(place).queue.borrow().is_empty() {
+            let lease = leases.lease(group, self.worker).or_else(|| {
+                leases.wait(group, self.worker);
+                leases.lease(group, self.worker)
+            });
+            match lease {
+                Some(lease) => self.start_next(place, lease),
+                None => return,
+            }
+        }
+        self.stop_waiting(place);
+    }
+
+    fn start_next(&self, place: Place, lease: Lease) {
         let Some(r) = self.station(place).queue.borrow_mut().pop() else {
             return self.release(place, lease);
         };
@@ -264,9 +270,7 @@ impl Dispatcher {
         unsafe {
             r.set_log_request();
             ngx_http_upstream_init(r.as_ptr());
-            if current != Some(r) {
-                ngx_http_run_posted_requests(connection);
-            }
+            ngx_http_run_posted_requests(connection);
         }
     }
 
@@ -280,8 +284,62 @@ impl Dispatcher {
 
     /// Gives a slot back, and wakes a worker that waits for one.
     pub fn release(&self, place: Place, lease: Lease) {
-        let Some((leases, group)) = self.leases(place) else { return };
+        let Some((leases, _)) = self.leases(place) else { return };
         leases.release(lease, self.worker);
+        self.wake_next(place);
+    }
+
+    /// Gives a slot back as soon as its thread is done with a request that nginx has left: the
+    /// client has gone, or has its answer already.
+    pub fn release_later(&self, place: Place, lease: Lease, request: u64) {
+        let lingering = Lingering::new(place, lease, request);
+        self.lingering.borrow_mut().push(lingering);
+        self.look_at_lingering();
+    }
+
+    /// Releases what has come to its end, and looks again soon, less and less often.
+    fn look_at_lingering(&self) {
+        let (mut done, mut left) = (Vec::new(), Vec::new());
+        for mut lingering in self.lingering.take() {
+            let is_done = lingering.is_done(|it| self.is_running(it));
+            if is_done { &mut done } else { &mut left }.push(lingering);
+        }
+        let delay = left.iter().map(Lingering::next_look).min();
+        self.lingering.borrow_mut().extend(left);
+        for lingering in done {
+            self.release(lingering.place, lingering.lease);
+        }
+        if let Some(delay) = delay {
+            let owner = std::ptr::from_ref(self).cast_mut();
+            let log = ngx::log::ngx_cycle_log().as_ptr();
+            let mut timer = self.linger_timer.borrow_mut();
+            timer.set(delay, on_lingering, owner, log);
+            // A worker that ends does not wait for an application that no client waits for.
+            timer.set_cancelable();
+        }
+    }
+
+    /// What is known of a request's thread; `None`: the process is another one by now.
+    fn is_running(&self, it: &Lingering) -> Option<ThreadIs> {
+        let (leases, group) = self.leases(it.place)?;
+        if leases.incarnation(group, it.lease.process) != it.lease.incarnation {
+            return None;
+        }
+        let reports = match it.place {
+            Place::Embedded => self.embedded_host()?.reports(),
+            Place::Daemon(group) => &self.daemons()?.reports[group],
+        };
+        Some(if reports.is_running(it.lease.process, it.request) {
+            ThreadIs::Running
+        } else if reports.has_taken_up(it.lease.process, it.request) {
+            ThreadIs::Done
+        } else {
+            ThreadIs::Elsewhere
+        })
+    }
+
+    fn wake_next(&self, place: Place) {
+        let Some((leases, group)) = self.leases(place) else { return };
         if let Some(worker) = leases.next_waiting(group) {
             if place == Place::Embedded || worker == self.worker {
                 self.serve_soon();
@@ -311,7 +369,7 @@ impl Dispatcher {
     fn serve_all(&self) {
         let places: Vec<Place> = self.waited_for.borrow().iter().copied().collect();
         for place in places {
-            self.serve(place, None);
+            self.serve(place);
         }
     }
 
@@ -336,19 +394,17 @@ impl Dispatcher {
         }
     }
 
-    fn look_after(&self, r: Request, exchange: &mut Exchange) {
+    fn look_after(&self, r: Request) {
+        let Some(exchange) = Exchange::of(r) else { return };
         // SAFETY: the event thread's clock.
         let waited = unsafe { ngx_current_msec }.wrapping_sub(exchange.queued_msec);
         let station = self.station(exchange.place);
         let verdict = self.verdict(exchange.place, station, waited);
         let Some((status, cause)) = verdict else {
             let address: *mut Exchange = exchange;
-            return exchange.timer.set(
-                station.next_look(waited),
-                on_waiting_timer,
-                address,
-                r.log(),
-            );
+            exchange.timer.set(station.next_look(waited), on_waiting_timer, address, r.log());
+            // A worker that died with a wake-up in hand has passed it to nobody.
+            return self.serve_soon();
         };
         ngx_log_error!(
             nginx_sys::NGX_LOG_ERR,
@@ -405,12 +461,36 @@ impl Station {
 
     /// Milliseconds until a request that has waited `waited` is looked after next.
     fn next_look(&self, waited: usize) -> usize {
-        let until = |limit: usize| if limit > waited { limit - waited } else { LOOK_AGAIN_MS };
+        let until = |limit: usize| match limit.checked_sub(waited) {
+            Some(left) if left > 0 => left.min(LOOK_AGAIN_MS),
+            _ => LOOK_AGAIN_MS,
+        };
         let connect = until(self.connect_timeout_ms);
         if self.queue_timeout_ms > 0 {
             connect.min(until(self.queue_timeout_ms))
         } else {
             connect
+        }
+    }
+}
+
+/// Ends a waiting request whose client goes away, unless wsgi_ignore_client_abort says otherwise. Its
+/// body has been read, so no timer for that may be left.
+fn watch_client(r: Request) {
+    // SAFETY: a live request with its upstream; the handlers are nginx's own.
+    unsafe {
+        let read = (*r.connection()).read;
+        if (*read).timer_set() != 0 {
+            nginx_sys::ngx_del_timer(read);
+        }
+        if (*(*r.upstream()).conf).ignore_client_abort != 0 {
+            return r.stop_watching_client();
+        }
+        (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
+        if (*read).ready() != 0 {
+            ngx_post_event(read, std::ptr::addr_of_mut!(ngx_posted_events));
+        } else {
+            nginx_sys::ngx_handle_read_event(read, 0);
         }
     }
 }
@@ -481,11 +561,18 @@ unsafe extern "C" fn on_serve(event: *mut ngx_event_t) {
     });
 }
 
+unsafe extern "C" fn on_lingering(event: *mut ngx_event_t) {
+    guard("a slot", (), || {
+        // SAFETY: the timer's owner is the dispatcher, which clears it when it goes.
+        let dispatcher = unsafe { &*(*event).data.cast::<Dispatcher>() };
+        dispatcher.look_at_lingering();
+    });
+}
+
 unsafe extern "C" fn on_waiting_timer(event: *mut ngx_event_t) {
     guard("a waiting request", (), || {
         // SAFETY: the timer lives in the exchange and is cleared before the exchange goes.
-        let exchange = unsafe { &mut *(*event).data.cast::<Exchange>() };
-        let (dispatcher, r) = (exchange.dispatcher(), exchange.request);
-        dispatcher.look_after(r, exchange);
+        let exchange = unsafe { &*(*event).data.cast::<Exchange>() };
+        exchange.dispatcher().look_after(exchange.request);
     });
 }

@@ -1,9 +1,9 @@
 //! The host inside this worker.
 
 use std::cell::OnceCell;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nginx_sys::{ngx_connection_t, ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_io};
@@ -11,12 +11,17 @@ use ngx::log::ngx_cycle_log;
 use ngx::ngx_log_error;
 use ngx_wsgi_host::config::RuntimeConfig;
 use ngx_wsgi_host::log::{Level, Sink};
-use ngx_wsgi_host::scoreboard::{GroupShape, Leases, ProcessState, Shape};
+use ngx_wsgi_host::scoreboard::{GroupShape, Leases, ProcessState, Reports, Shape};
 use ngx_wsgi_host::server::Embedded;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::conf::MainConf;
-use crate::ffi::{close_connection, code, core_conf, error_log_of, guard, Watched};
+use crate::ffi::{close_connection, code, core_conf, guard, log_level, Watched};
+
+/// Lines that wait to be written before whoever logs more has to wait.
+const LINES_AHEAD: usize = 1000;
+/// Lines that are written before nginx turns to its other events.
+const LINES_AT_ONCE: usize = 100;
 
 /// How long a worker that ends gracefully waits for Python to finish.
 const GRACE: Duration = Duration::from_secs(5);
@@ -90,6 +95,11 @@ fn reset_sigchld() {
 }
 
 impl EmbeddedHost {
+    /// What the host's threads report.
+    pub fn reports(&self) -> &Reports {
+        self.host.reports()
+    }
+
     /// A new connection to the host, ready for nginx's upstream code. `None` was logged.
     pub fn connect(&self, log: *mut nginx_sys::ngx_log_t) -> Option<*mut ngx_connection_t> {
         match self.host.connect() {
@@ -147,7 +157,7 @@ pub fn stop(at_once: bool) -> bool {
         Some(Some(host)) => {
             let stopped = host.host.stop(if at_once { HURRY } else { GRACE });
             if let Some(log) = &host.log {
-                log.drain();
+                while log.drain() > 0 {}
             }
             stopped
         }
@@ -164,14 +174,14 @@ struct LogQueue {
 }
 
 struct QueueSink {
-    lines: Mutex<Sender<(Level, String)>>,
+    lines: SyncSender<(Level, String)>,
     wakeup: Arc<EventFd>,
 }
 
 impl Sink for QueueSink {
     fn line(&self, level: Level, text: &str) {
-        let sent = self.lines.lock().map(|lines| lines.send((level, text.to_owned())));
-        if sent.is_ok() {
+        // Waits while the queue is full: an application that floods the log slows down, not nginx.
+        if self.lines.send((level, text.to_owned())).is_ok() {
             // A full counter has woken the event thread already.
             let _ = self.wakeup.write(1);
         }
@@ -181,12 +191,12 @@ impl Sink for QueueSink {
 impl LogQueue {
     fn install() -> Option<LogQueue> {
         let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()?;
-        let watched_fd = nix::unistd::dup(&wakeup).ok()?;
+        let watched_fd = wakeup.as_fd().try_clone_to_owned().ok()?;
         let wakeup = Arc::new(wakeup);
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(LINES_AHEAD);
         let log = ngx_cycle_log().as_ptr();
-        let sink = QueueSink { lines: Mutex::new(sender), wakeup: Arc::clone(&wakeup) };
-        ngx_wsgi_host::log::install(Box::new(sink), Level::from_number(error_log_of(log)));
+        let sink = QueueSink { lines: sender, wakeup: Arc::clone(&wakeup) };
+        ngx_wsgi_host::log::install(Box::new(sink), Level::from_number(log_level(log)));
         let queue = LogQueue { lines, wakeup, watched: OnceCell::new() };
         let watched = Watched::new(watched_fd, on_log_lines, std::ptr::null_mut::<()>(), log)?;
         // A fresh cell is empty.
@@ -194,12 +204,20 @@ impl LogQueue {
         Some(queue)
     }
 
-    fn drain(&self) {
+    /// Writes some of the lines that are there; returns how many.
+    fn drain(&self) -> usize {
         let _ = self.wakeup.read();
         let log = ngx_cycle_log().as_ptr();
-        for (level, text) in self.lines.try_iter() {
+        let mut written = 0;
+        for (level, text) in self.lines.try_iter().take(LINES_AT_ONCE) {
             ngx_log_error!(level as u8, log, "{text}");
+            written += 1;
         }
+        if written == LINES_AT_ONCE {
+            // There may be more; other events come first.
+            let _ = self.wakeup.write(1);
+        }
+        written
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 
-use nginx_sys::{
-    ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_log_t, ngx_str_t,
-};
+use nginx_sys::{ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_log_t};
 use ngx::log::ngx_cycle_log;
 
 use crate::ffi::{close_connection, code, guard, Role};
@@ -63,6 +61,7 @@ impl IdlePool {
             (*read).handler = Some(on_idle_event);
             (*c).data = std::ptr::from_ref(self).cast_mut().cast();
             (*c).set_idle(1);
+            (*read).set_delayed(0);
             set_logs(c, ngx_cycle_log().as_ptr());
             self.connections.borrow_mut().push((incarnation, c));
             if (*read).ready() != 0 {
@@ -131,9 +130,4 @@ unsafe extern "C" fn on_idle_event(event: *mut ngx_event_t) {
             close_connection(c);
         }
     });
-}
-
-/// A name for `$upstream_addr` and log lines.
-pub fn name_of(text: &str) -> ngx_str_t {
-    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
 }

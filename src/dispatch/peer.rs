@@ -3,13 +3,12 @@
 use std::ffi::c_void;
 
 use nginx_sys::{
-    ngx_http_request_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_peer_connection_t, ngx_uint_t,
-    socklen_t,
+    ngx_http_request_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_peer_connection_t, ngx_str_t,
+    ngx_uint_t, socklen_t,
 };
 use ngx_wsgi_host::scoreboard::Lease;
 
 use super::dispatcher::Place;
-use super::idle::name_of;
 use crate::exchange::Exchange;
 use crate::ffi::{code, guard, Request};
 
@@ -73,7 +72,7 @@ fn connect(
             let Some(address) = dispatcher.address(group, process) else { return code::ERROR };
             pc.sockaddr = std::ptr::from_ref(&address.sockaddr).cast_mut().cast();
             pc.socklen = size_of::<libc::sockaddr_un>() as socklen_t;
-            pc.name = exchange.name_peer(name_of(&address.name));
+            pc.name = std::ptr::from_ref(&address.name).cast_mut();
             match kept {
                 Some(c) => supply(pc, c),
                 None => code::OK,
@@ -82,7 +81,7 @@ fn connect(
         Place::Embedded => {
             pc.sockaddr = std::ptr::from_ref(&EMBEDDED).cast_mut().cast();
             pc.socklen = size_of::<libc::sockaddr>() as socklen_t;
-            pc.name = exchange.name_peer(name_of("embedded"));
+            pc.name = std::ptr::from_ref(&EMBEDDED_NAME.0).cast_mut();
             let fresh = || dispatcher.embedded_host().and_then(|host| host.connect(pc.log));
             match kept.or_else(fresh) {
                 Some(c) => supply(pc, c),
@@ -91,6 +90,15 @@ fn connect(
         }
     }
 }
+
+/// A string that nginx only reads.
+struct Name(ngx_str_t);
+
+// SAFETY: points to a static text.
+unsafe impl Sync for Name {}
+
+static EMBEDDED_NAME: Name =
+    Name(ngx_str_t { len: "embedded".len(), data: "embedded".as_ptr().cast_mut() });
 
 /// nginx wants every peer to have an address; nobody connects to this one.
 static EMBEDDED: libc::sockaddr =
@@ -117,7 +125,12 @@ unsafe extern "C" fn free_peer(
         } else {
             keep_connection(pc, exchange, &lease);
         }
-        exchange.dispatcher().release(exchange.place, lease);
+        let dispatcher = exchange.dispatcher();
+        if exchange.outcome.is_some() || pc.tries > 0 && failed {
+            dispatcher.release(exchange.place, lease);
+        } else {
+            dispatcher.release_later(exchange.place, lease, exchange.id);
+        }
     });
 }
 

@@ -126,7 +126,8 @@ fn client(r: Request, entries: &mut Entries) {
 /// Whether nginx's auth_basic has checked the password of this request. With `satisfy any` another
 /// check may have let it in, so the name proves nothing.
 fn basic_auth_applies(r: Request) -> bool {
-    if r.core_location().satisfy == NGX_HTTP_SATISFY_ANY as usize {
+    // Subrequests pass no access check.
+    if !r.is_main() || r.core_location().satisfy == NGX_HTTP_SATISFY_ANY as usize {
         return false;
     }
     let Some(index) = basic_auth_index() else { return false };

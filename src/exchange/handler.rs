@@ -1,6 +1,5 @@
 //! The content handler: checks, names, and the hand-over to nginx's upstream code.
 
-use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,6 +30,8 @@ enum Refusal {
     UnknownGroup(String),
     #[error("The WSGI daemon process called \"{0}\" cannot be accessed by this server")]
     ForeignGroup(String),
+    #[error("no alias takes the request")]
+    NoAlias,
     #[error("no memory for the request")]
     Memory,
 }
@@ -57,6 +58,8 @@ pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_
         let r = unsafe { Request::new(r) };
         match prepare(r) {
             Ok(()) => read_body(r),
+            // try_files has led to another URL since: that one is nginx's.
+            Err(Refusal::NoAlias) => code::DECLINED,
             Err(refusal) => {
                 ngx_log_error!(nginx_sys::NGX_LOG_ERR, r.log(), "{refusal}");
                 refusal.status() as ngx_int_t
@@ -72,7 +75,7 @@ fn prepare(r: Request) -> Result<(), Refusal> {
         let main = *r.get().main_conf.add(crate::module().ctx_index);
         (&mut *location, &*main.cast::<MainConf>())
     };
-    let (alias, matched) = crate::route::matching(r, conf).ok_or(Refusal::Memory)?;
+    let (alias, matched) = crate::route::matching(r, conf).ok_or(Refusal::NoAlias)?;
     let route = Route::find(r, &alias, matched)?;
     if r.chunked() && conf.chunked_request == 0 {
         return Err(Refusal::Chunked);
@@ -164,7 +167,6 @@ fn exchange(
         incarnation: 0,
         attempts: 0,
         rejected: false,
-        peer_name: UnsafeCell::new(str_of(b"")),
         frames: FrameReader::default(),
         rest: None,
         bodyless: false,
@@ -233,8 +235,8 @@ unsafe extern "C" fn body_read(r: *mut ngx_http_request_t) {
     guard("a request", (), || {
         // SAFETY: nginx calls back with the request.
         let r = unsafe { Request::new(r) };
-        if let Some(exchange) = Exchange::of(r) {
-            exchange.dispatcher().begin(r, exchange);
+        if let Some(dispatcher) = Exchange::of(r).map(|exchange| exchange.dispatcher()) {
+            dispatcher.begin(r);
         }
     });
 }

@@ -91,7 +91,8 @@ impl Exchange {
 }
 
 fn write_log(log: *mut ngx_log_t, record: LogRecord<'_>) {
-    let line = text(record.text);
+    // A control character could make one line look like two.
+    let line = text(record.text).replace(|c: char| c.is_control() && c != '\t', " ");
     ngx_log_error!(record.level, log, "{line}");
 }
 
@@ -129,11 +130,15 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
                 if rc != code::OK || r.get().method != NGX_HTTP_HEAD as usize {
                     break rc;
                 }
-                // Nothing but END follows; with it, the connection can be kept.
+                // Nothing but END follows; if it is here, the connection can be kept.
             }
+            // The answer to HEAD is whole with its header; without END the connection is closed.
+            Ok(Step::Starved) if exchange.head_seen => break code::OK,
             Ok(Step::Starved) => break starved(r, exchange),
             Ok(Step::Data(_)) => {}
-            Ok(Step::End(outcome)) => break end_without_body(r, exchange, outcome),
+            Ok(Step::End(outcome)) => {
+                break end_without_body(r, exchange, outcome, at == input.len());
+            }
             Err(_) if exchange.rejected => break code::INVALID_HEADER,
             Err(error) => {
                 bad_frame(r.log(), error);
@@ -181,8 +186,8 @@ fn starved(r: Request, exchange: &Exchange) -> ngx_int_t {
 
 /// The host said END while the header was awaited: to a HEAD request, or because the application
 /// failed.
-fn end_without_body(r: Request, exchange: &Exchange, outcome: Outcome) -> ngx_int_t {
-    if !exchange.going_away {
+fn end_without_body(r: Request, exchange: &Exchange, outcome: Outcome, clean: bool) -> ngx_int_t {
+    if clean && !exchange.going_away {
         keep_alive(r);
     }
     if exchange.head_seen && outcome == Outcome::Complete {
@@ -307,6 +312,7 @@ pub unsafe extern "C" fn filter_init(data: *mut c_void) -> ngx_int_t {
         // SAFETY: as documented.
         let r = unsafe { Request::new(data.cast()) };
         let Some(exchange) = Exchange::of(r) else { return code::ERROR };
+        forgive_unread_body(r);
         // SAFETY: a live upstream with its pipe.
         unsafe {
             let u = &mut *r.upstream();
@@ -318,6 +324,19 @@ pub unsafe extern "C" fn filter_init(data: *mut c_void) -> ngx_int_t {
         }
         code::OK
     })
+}
+
+/// An application that answers need not read its input: that the rest of the request body cannot be
+/// sent ends nothing while the response comes in.
+fn forgive_unread_body(r: Request) {
+    // SAFETY: the upstream of a live request, with its connection unless that was closed.
+    unsafe {
+        if let Some(c) = (*r.upstream()).peer.connection.as_ref() {
+            if (*c.write).timer_set() != 0 {
+                nginx_sys::ngx_del_timer(c.write);
+            }
+        }
+    }
 }
 
 /// nginx's input filter of a buffered response: makes shadow buffers of the body's parts. Model:
@@ -334,6 +353,7 @@ pub unsafe extern "C" fn pipe_filter(p: *mut ngx_event_pipe_t, raw: *mut ngx_buf
         if input.is_empty() {
             return code::OK;
         }
+        forgive_unread_body(r);
         if exchange.outcome.is_some() {
             // SAFETY: as documented.
             unsafe { (*r.upstream()).set_keepalive(0) };
@@ -472,6 +492,7 @@ pub unsafe extern "C" fn direct_filter(data: *mut c_void, bytes: isize) -> ngx_i
             (*buffer).last = (*buffer).last.offset(bytes);
             (r, buffer, received(buffer))
         };
+        forgive_unread_body(r);
         match Exchange::of(r).and_then(|exchange| direct_input(r, exchange, buffer, input)) {
             Some(()) => code::OK,
             None => code::ERROR,

@@ -33,6 +33,11 @@ impl Timer {
         unsafe { ngx_add_timer(&mut self.0, delay) };
     }
 
+    /// Lets a process end gracefully although the timer is set.
+    pub fn set_cancelable(&mut self) {
+        self.0.set_cancelable(1);
+    }
+
     /// Stops the timer.
     pub fn clear(&mut self) {
         if self.0.timer_set() != 0 {

@@ -87,7 +87,7 @@ pub fn file_log(log: *mut ngx_log_t) -> Option<(RawFd, Option<Vec<u8>>)> {
 }
 
 /// The level of a log.
-pub fn error_log_of(log: *mut ngx_log_t) -> u8 {
+pub fn log_level(log: *mut ngx_log_t) -> u8 {
     // SAFETY: as above.
     let level = unsafe { (*log).log_level } & 0xf;
     level.clamp(1, 8) as u8

@@ -63,6 +63,11 @@ impl Request {
         }
     }
 
+    /// Whether this is the client's request, not a subrequest of it.
+    pub fn is_main(self) -> bool {
+        std::ptr::eq(self.as_ptr(), self.get().main)
+    }
+
     /// Whether the client sends its body in chunks.
     pub fn chunked(self) -> bool {
         self.get().headers_in.chunked() != 0
@@ -151,15 +156,6 @@ impl Request {
         unsafe {
             let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
             &*(*self.get().srv_conf.add(index)).cast()
-        }
-    }
-
-    /// The core module's configuration of the server's own level, outside locations.
-    pub fn core_server_location<'a>(self) -> &'a ngx_http_core_loc_conf_t {
-        // SAFETY: a server's context has the location configuration of its level.
-        unsafe {
-            let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
-            &*(*(*self.core_server().ctx).loc_conf.add(index)).cast()
         }
     }
 

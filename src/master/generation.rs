@@ -1,16 +1,20 @@
 //! Everything that lives and dies with one configuration.
 
 use std::cell::OnceCell;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use nginx_sys::{ngx_core_conf_t, ngx_cycle_t};
+use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_str_t};
 use ngx_wsgi_host::config::{
     Credentials, ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig,
 };
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::socket::{recv, socketpair, AddressFamily, MsgFlags, SockFlag, SockType};
+use nix::sys::socket::{
+    recv, shutdown, socketpair, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType,
+};
 use nix::unistd::{geteuid, Gid, Uid, User};
 use thiserror::Error;
 
@@ -19,7 +23,7 @@ use super::sockets::{self, SocketError, SocketNames};
 use super::spawn::{self, SpawnError};
 use crate::conf::{GroupDefinition, MainConf};
 use crate::dispatch::Dispatcher;
-use crate::ffi::{error_log_of, file_log, Role};
+use crate::ffi::{file_log, log_level, Role};
 
 /// The daemons of a configuration could not be started.
 #[derive(Debug, Error)]
@@ -61,20 +65,43 @@ pub struct Daemons {
     pub wakeups: Vec<OwnedFd>,
     /// End A: the supervisor lives as long as anybody holds it.
     pub lifeline: OwnedFd,
+    /// The longest of the groups'.
+    shutdown_timeout: Duration,
 }
 
 /// Where a daemon process listens.
 pub struct Address {
     pub path: PathBuf,
     pub sockaddr: libc::sockaddr_un,
-    /// `unix:PATH`, as nginx names it.
-    pub name: String,
+    /// `unix:PATH`, as nginx names it; points into `text`.
+    pub name: ngx_str_t,
+    _text: Box<str>,
 }
 
 impl Generation {
     /// The dispatcher of this process.
     pub fn dispatcher(&self, conf: &MainConf) -> &Dispatcher {
         self.dispatcher.get_or_init(|| Dispatcher::enter(conf, self))
+    }
+
+    /// Lets go of the daemons and waits until they have ended, as long as their shutdown-timeout
+    /// lets them run: a service manager kills what is left when the master has gone. Only for the
+    /// master at its end.
+    pub fn end(&self) {
+        let Some(daemons) = &self.daemons else { return };
+        // The workers have gone; what this process holds is the last of the lifeline.
+        if shutdown(daemons.lifeline.as_raw_fd(), Shutdown::Write).is_err() {
+            return;
+        }
+        let patience = daemons.shutdown_timeout + Duration::from_secs(2);
+        let mut hangup = [PollFd::new(daemons.lifeline.as_fd(), PollFlags::empty())];
+        let until = Instant::now() + patience;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            match poll(&mut hangup, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Err(nix::Error::EINTR) => {}
+                _ => return,
+            }
+        }
     }
 
     /// Starts what the configuration asks for.
@@ -100,9 +127,18 @@ impl Generation {
         let wakeups = (0..workers).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
         let (lifeline, far_end) = lifeline()?;
 
+        let timeouts = conf.groups.iter().map(GroupDefinition::shutdown_timeout);
+        let shutdown_timeout = Duration::from_secs(timeouts.max().unwrap_or(0).into());
+
         let mut groups = Vec::new();
-        let mut daemons =
-            Daemons { leases, reports: Vec::new(), addresses: Vec::new(), wakeups, lifeline };
+        let mut daemons = Daemons {
+            leases,
+            reports: Vec::new(),
+            addresses: Vec::new(),
+            wakeups,
+            lifeline,
+            shutdown_timeout,
+        };
         let mut held: Vec<OwnedFd> = Vec::new();
         for (index, group) in conf.groups.iter().enumerate() {
             let (report, fd) = Reports::create(group.processes(), group.threads())?;
@@ -203,7 +239,9 @@ impl Address {
         for (cell, byte) in sockaddr.sun_path[..room].iter_mut().zip(path.as_os_str().as_bytes()) {
             *cell = *byte as libc::c_char;
         }
-        Address { path: path.to_owned(), sockaddr, name: format!("unix:{}", path.display()) }
+        let text = format!("unix:{}", path.display()).into_boxed_str();
+        let name = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
+        Address { path: path.to_owned(), sockaddr, name, _text: text }
     }
 }
 
@@ -232,7 +270,7 @@ fn group_config(
         python_path: options.python_path.clone().unwrap_or_default(),
         python_home: options.python_home.clone().or_else(|| conf.python_home.clone()),
         display_name: options.title(&group.name),
-        shutdown_timeout: options.shutdown_timeout.unwrap_or(5),
+        shutdown_timeout: group.shutdown_timeout(),
         error_log: None,
         listeners: listeners
             .iter()
@@ -273,7 +311,7 @@ fn groups_of(uid: u32, gid: u32) -> Vec<u32> {
 
 fn error_log(cycle: &ngx_cycle_t) -> ErrorLog {
     use std::os::unix::ffi::OsStringExt;
-    let level = error_log_of(cycle.log);
+    let level = log_level(cycle.log);
     match file_log(cycle.log) {
         Some((fd, name)) if fd >= 0 => ErrorLog {
             fd,

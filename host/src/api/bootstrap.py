@@ -3,6 +3,7 @@ import os
 import signal
 import site
 import sys
+import threading  # noqa: F401  whoever imports it first is its main thread
 import types
 
 

@@ -296,6 +296,22 @@ impl Leases {
     /// afterwards, or a slot freed in between goes unnoticed.
     pub fn wait(&self, group: usize, worker: usize) {
         self.waiting(group, worker).store(1, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// The worker waits no longer. `false`: somebody has taken its mark already and is about to wake
+    /// it, so it has to wake another one in its place.
+    pub fn stop_waiting(&self, group: usize, worker: usize) -> bool {
+        self.waiting(group, worker).swap(0, Ordering::SeqCst) != 0
+    }
+
+    /// Whether a ready process of the group has a slot to give.
+    pub fn has_free(&self, group: usize) -> bool {
+        let threads = u32::from(self.shape.groups[group].threads);
+        (0..self.shape.processes_of(group).len()).any(|process| {
+            let word = self.load(group, process);
+            word.state() == ProcessState::Ready && word.busy() < threads
+        })
     }
 
     /// Takes the next worker that waits for the group, round robin; it is to be woken. The caller
@@ -403,6 +419,16 @@ mod tests {
         assert_eq!((leases.lease(0, 0), leases.busy(0, 0)), (None, 1));
         leases.release(lease, 0);
         assert_eq!(leases.busy(0, 0), 0);
+    }
+
+    #[test]
+    fn a_worker_that_stops_waiting_knows_whether_it_is_being_woken() {
+        let leases = table(1, 1, 2);
+        leases.wait(0, 0);
+        assert!(leases.stop_waiting(0, 0));
+        leases.wait(0, 0);
+        assert_eq!(leases.next_waiting(0), Some(0));
+        assert!(!leases.stop_waiting(0, 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
+use nix::fcntl::{fcntl, FcntlArg, SealFlag};
 use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::sys::mman::{madvise, mmap, mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags};
 use thiserror::Error;
@@ -36,16 +37,13 @@ impl Mapping {
     ///
     /// [`MappingError`] when the kernel refuses.
     pub fn create(name: &CStr, len: usize) -> Result<(Self, OwnedFd), MappingError> {
-        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(|source| MappingError {
-            step: "create",
-            bytes: len,
-            source,
-        })?;
-        nix::unistd::ftruncate(&fd, len.max(1) as i64).map_err(|source| MappingError {
-            step: "size",
-            bytes: len,
-            source,
-        })?;
+        let fail = |step| move |source| MappingError { step, bytes: len, source };
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let fd = memfd_create(name, flags).map_err(fail("create"))?;
+        nix::unistd::ftruncate(&fd, len.max(1) as i64).map_err(fail("size"))?;
+        // Whoever else maps it cannot take the pages away from under nginx.
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).map_err(fail("seal"))?;
         Ok((Self::open(fd.as_fd(), len)?, fd))
     }
 

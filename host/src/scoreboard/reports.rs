@@ -151,6 +151,14 @@ impl Reports {
             .collect()
     }
 
+    /// Whether a thread of the process runs this request now.
+    pub fn is_running(&self, process: usize, request: u64) -> bool {
+        (0..self.threads).map(|thread| self.slot(process, thread)).any(|slot| {
+            slot.active.load(Ordering::Acquire) != 0
+                && slot.request.load(Ordering::Acquire) == request
+        })
+    }
+
     /// Whether the process has taken up this request, as the last one of any of its slots.
     pub fn has_taken_up(&self, process: usize, request: u64) -> bool {
         (0..self.threads)
@@ -171,7 +179,7 @@ mod tests {
         assert_eq!(running.len(), 1);
         assert_eq!((running[0].request, running[0].line.as_str()), (9, "GET /a?[0m"));
         reports.lay_down(0, 1);
-        assert!(reports.running(0).is_empty());
+        assert!(reports.running(0).is_empty() && !reports.is_running(0, 9));
         assert!(reports.has_taken_up(0, 9) && !reports.has_taken_up(0, 8));
         assert_eq!((reports.pid(0), reports.requests(0)), (42, 1));
     }

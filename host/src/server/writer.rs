@@ -53,6 +53,9 @@ impl Writer {
 
     /// Sends what is queued and `block` as DATA.
     pub fn data(&mut self, socket: &Socket, block: &[u8]) -> Result<(), Errno> {
+        if block.is_empty() && !self.queued.is_empty() {
+            return self.flush(socket, &[]);
+        }
         for piece in block.chunks(limit(Kind::Data) as usize) {
             let header = Header::new(Kind::Data, 0, piece.len() as u32);
             self.queued.extend_from_slice(&header.encode());

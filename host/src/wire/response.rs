@@ -84,11 +84,14 @@ impl<'a> Head<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, BadFrame> {
         let mut fields = Fields(payload);
         let status = fields.u16("status")?;
-        if !(100..=999).contains(&status) {
+        // An informational status would leave a body without framing.
+        if !(200..=999).contains(&status) {
             return Err(BadFrame::Invalid("status"));
         }
         let status_line = fields.bytes("status line")?;
-        if status_line.len() < 3 || status_line.iter().any(|b| forbidden(*b)) {
+        let rest = status_line.strip_prefix(status.to_string().as_bytes());
+        let fits = rest.is_some_and(|rest| matches!(rest.first(), None | Some(b' ')));
+        if !fits || status_line.iter().any(|b| forbidden(*b)) {
             return Err(BadFrame::Invalid("status line"));
         }
         let head = Head {
@@ -191,6 +194,19 @@ mod tests {
             let _ = LogRecord::decode(&bytes);
             let _ = Outcome::decode(&bytes);
         }
+    }
+
+    #[test]
+    fn a_status_line_of_another_status_is_refused() {
+        let decoded = |status, line: &[u8]| {
+            let mut out = Vec::new();
+            encode_head(&mut out, status, line, &[]).unwrap();
+            Head::decode(&out[HEADER_LEN..]).is_ok()
+        };
+        assert!(decoded(204, b"204 No Content") && decoded(200, b"200"));
+        assert!(!decoded(200, b"204 No Content"));
+        assert!(!decoded(200, b"2000"));
+        assert!(!decoded(101, b"101 Switching Protocols"));
     }
 
     #[test]

@@ -173,8 +173,8 @@ fn status_line(py: Py, status: &Object) -> PyResult<(u16, Vec<u8>)> {
         return fail("status code must be a 3 digit integer");
     }
     let code = line[..3].iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
-    if code < 100 {
-        return fail("status code must be a 3 digit integer");
+    if code < 200 {
+        return fail("status code must not be informational");
     }
     if line.len() > 3 && line[3] != b' ' {
         return fail("no space following status code");
