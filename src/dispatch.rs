@@ -9,6 +9,7 @@ mod idle;
 mod lingering;
 mod peer;
 mod queue;
+mod waiting;
 
 pub use dispatcher::{Dispatcher, Place};
 pub use embedded::stop as stop_embedded;

@@ -1,0 +1,279 @@
+//! Requests that wait for a slot: their beginning, their turn, and what ends them before it.
+
+use std::cell::RefCell;
+
+use nginx_sys::{
+    ngx_current_msec, ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests,
+    ngx_http_test_reading, ngx_http_upstream_init, ngx_int_t, ngx_post_event, ngx_posted_events,
+    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_SERVICE_UNAVAILABLE,
+};
+use ngx::ngx_log_error;
+use ngx_wsgi_host::scoreboard::Lease;
+
+use super::dispatcher::{Dispatcher, Place};
+use super::idle::IdlePool;
+use super::queue::Queue;
+use crate::exchange::Exchange;
+use crate::ffi::{guard, Request};
+
+/// How often a waiting request looks whether its group has come to life.
+const LOOK_AGAIN_MS: usize = 1000;
+/// mod_wsgi's connect-timeout, seconds.
+const CONNECT_TIMEOUT: u32 = 15;
+
+/// The waiting requests and idle connections of one place.
+#[derive(Default)]
+pub struct Station {
+    queue: RefCell<Queue>,
+    /// For each process.
+    pub idle: Vec<IdlePool>,
+    queue_timeout_ms: usize,
+    connect_timeout_ms: usize,
+}
+
+impl Station {
+    /// The embedded host's: one process, and no time limits.
+    pub fn embedded() -> Self {
+        Station { idle: vec![IdlePool::default()], ..Station::default() }
+    }
+
+    pub fn of(group: &crate::conf::GroupDefinition) -> Self {
+        let ms = |seconds: u32| seconds as usize * 1000;
+        Station {
+            idle: (0..group.processes()).map(|_| IdlePool::default()).collect(),
+            queue_timeout_ms: ms(group.options.queue_timeout.unwrap_or(0)),
+            connect_timeout_ms: ms(group.options.connect_timeout.unwrap_or(CONNECT_TIMEOUT)),
+            ..Station::default()
+        }
+    }
+
+    /// Milliseconds until a request that has waited `waited` is looked after next.
+    fn next_look(&self, waited: usize) -> usize {
+        let until = |limit: usize| match limit.checked_sub(waited) {
+            Some(left) if left > 0 => left.min(LOOK_AGAIN_MS),
+            _ => LOOK_AGAIN_MS,
+        };
+        let connect = until(self.connect_timeout_ms);
+        if self.queue_timeout_ms > 0 {
+            connect.min(until(self.queue_timeout_ms))
+        } else {
+            connect
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Begins a request whose body has been read: at once with a lease, or later in its turn.
+    pub fn begin(&self, r: Request) {
+        let Some(exchange) = Exchange::of(r) else { return };
+        let place = exchange.place;
+        if let Some(cause) = self.out_of_service(place) {
+            ngx_log_error!(
+                nginx_sys::NGX_LOG_ERR,
+                r.log(),
+                "daemon process group \"{}\" is not available: {cause}",
+                exchange.group_name()
+            );
+            return finalize(r, NGX_HTTP_SERVICE_UNAVAILABLE);
+        }
+        let Some((leases, group)) = self.leases(place) else {
+            return finalize(r, nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR);
+        };
+        if self.station(place).queue.borrow().is_empty() {
+            if let Some(lease) = leases.lease(group, self.worker) {
+                exchange.lease = Some(lease);
+                // SAFETY: the content handler made the upstream of this request.
+                return unsafe { ngx_http_upstream_init(r.as_ptr()) };
+            }
+        }
+        self.enqueue(r, exchange);
+        leases.wait(group, self.worker);
+        // A slot may have been freed between the look and the mark.
+        self.serve_soon();
+    }
+
+    fn out_of_service(&self, place: Place) -> Option<&'static str> {
+        match place {
+            Place::Embedded => None,
+            Place::Daemon(_) if self.daemons().is_none() => {
+                Some("its processes could not be started")
+            }
+            Place::Daemon(_) if self.supervisor_lost.get() => {
+                Some("its supervisor has died, reload nginx to start a new one")
+            }
+            Place::Daemon(_) => None,
+        }
+    }
+
+    fn enqueue(&self, r: Request, exchange: &mut Exchange) {
+        let station = self.station(exchange.place);
+        exchange.ticket = Some(station.queue.borrow_mut().push(r));
+        // SAFETY: the event thread's clock.
+        exchange.queued_msec = unsafe { ngx_current_msec };
+        self.waited_for.borrow_mut().insert(exchange.place);
+        watch_client(r);
+        let delay = station.next_look(0);
+        let address: *mut Exchange = exchange;
+        exchange.timer.set(delay, on_waiting_timer, address, r.log());
+    }
+
+    /// Takes a waiting request out: its client has gone, or its time is up.
+    pub fn dequeue(&self, exchange: &mut Exchange) {
+        exchange.timer.clear();
+        if let Some(ticket) = exchange.ticket.take() {
+            let queue = &self.station(exchange.place).queue;
+            queue.borrow_mut().remove(ticket);
+            if queue.borrow().is_empty() {
+                self.stop_waiting(exchange.place);
+            }
+        }
+    }
+
+    /// Nothing waits for the place any more. A wake-up that is on its way here is passed on: the
+    /// slot it announces is another worker's then.
+    fn stop_waiting(&self, place: Place) {
+        self.waited_for.borrow_mut().remove(&place);
+        let Some((leases, group)) = self.leases(place) else { return };
+        if !leases.stop_waiting(group, self.worker) && leases.has_free(group) {
+            self.wake_next(place);
+        }
+    }
+
+    /// Sends waiting requests of a place as long as there are slots.
+    pub fn serve(&self, place: Place) {
+        let Some((leases, group)) = self.leases(place) else { return };
+        while !self.station(place).queue.borrow().is_empty() {
+            let lease = leases.lease(group, self.worker).or_else(|| {
+                leases.wait(group, self.worker);
+                leases.lease(group, self.worker)
+            });
+            match lease {
+                Some(lease) => self.start_next(place, lease),
+                None => return,
+            }
+        }
+        self.stop_waiting(place);
+    }
+
+    fn start_next(&self, place: Place, lease: Lease) {
+        let Some(r) = self.station(place).queue.borrow_mut().pop() else {
+            return self.release(place, lease);
+        };
+        let Some(exchange) = Exchange::of(r) else { return self.release(place, lease) };
+        exchange.ticket = None;
+        exchange.timer.clear();
+        exchange.lease = Some(lease);
+        let connection = r.connection();
+        // SAFETY: a live request whose upstream was made before it was queued; the connection
+        // outlives the request.
+        unsafe {
+            r.set_log_request();
+            ngx_http_upstream_init(r.as_ptr());
+            ngx_http_run_posted_requests(connection);
+        }
+    }
+
+    /// The supervisor has died: nobody will start another process.
+    pub fn lose_supervisor(&self) {
+        if self.supervisor_lost.replace(true) {
+            return;
+        }
+        ngx_log_error!(
+            nginx_sys::NGX_LOG_ERR,
+            ngx::log::ngx_cycle_log().as_ptr(),
+            "the supervisor of the WSGI daemon processes has died, reload nginx to start a new one"
+        );
+        for group in 0..self.stations.len() {
+            while let Some(r) = { self.stations[group].queue.borrow_mut().pop() } {
+                if let Some(exchange) = Exchange::of(r) {
+                    exchange.ticket = None;
+                    exchange.timer.clear();
+                }
+                end_waiting(r, NGX_HTTP_SERVICE_UNAVAILABLE);
+            }
+        }
+    }
+
+    fn look_after(&self, r: Request) {
+        let Some(exchange) = Exchange::of(r) else { return };
+        // SAFETY: the event thread's clock.
+        let waited = unsafe { ngx_current_msec }.wrapping_sub(exchange.queued_msec);
+        let station = self.station(exchange.place);
+        let verdict = self.verdict(exchange.place, station, waited);
+        let Some((status, cause)) = verdict else {
+            let address: *mut Exchange = exchange;
+            exchange.timer.set(station.next_look(waited), on_waiting_timer, address, r.log());
+            // A worker that died with a wake-up in hand has passed it to nobody.
+            return self.serve_soon();
+        };
+        ngx_log_error!(
+            nginx_sys::NGX_LOG_ERR,
+            r.log(),
+            "daemon process group \"{}\": {cause} within {} s",
+            exchange.group_name(),
+            waited / 1000
+        );
+        self.dequeue(exchange);
+        end_waiting(r, status);
+    }
+
+    /// What becomes of a request that has waited this long, in milliseconds; `None`: it goes on
+    /// waiting.
+    fn verdict(
+        &self,
+        place: Place,
+        station: &Station,
+        waited: usize,
+    ) -> Option<(u32, &'static str)> {
+        if station.queue_timeout_ms > 0 && waited >= station.queue_timeout_ms {
+            return Some((NGX_HTTP_GATEWAY_TIME_OUT, "no thread became free for the request"));
+        }
+        let (leases, group) = self.leases(place)?;
+        let dead = waited >= station.connect_timeout_ms && !leases.any_ready(group);
+        (place != Place::Embedded && dead)
+            .then_some((NGX_HTTP_SERVICE_UNAVAILABLE, "no process became ready"))
+    }
+}
+
+/// Ends a waiting request whose client goes away, unless wsgi_ignore_client_abort says otherwise. Its
+/// body has been read, so no timer for that may be left.
+fn watch_client(r: Request) {
+    // SAFETY: a live request with its upstream; the handlers are nginx's own.
+    unsafe {
+        let read = (*r.connection()).read;
+        if (*read).timer_set() != 0 {
+            nginx_sys::ngx_del_timer(read);
+        }
+        if (*(*r.upstream()).conf).ignore_client_abort != 0 {
+            return r.stop_watching_client();
+        }
+        (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
+        if (*read).ready() != 0 {
+            ngx_post_event(read, std::ptr::addr_of_mut!(ngx_posted_events));
+        } else {
+            nginx_sys::ngx_handle_read_event(read, 0);
+        }
+    }
+}
+
+fn finalize(r: Request, status: u32) {
+    // SAFETY: a live request, not used afterwards.
+    unsafe { ngx_http_finalize_request(r.as_ptr(), status as ngx_int_t) };
+}
+
+/// Answers a request from outside its own events.
+fn end_waiting(r: Request, status: u32) {
+    let connection = r.connection();
+    r.set_log_request();
+    finalize(r, status);
+    // SAFETY: the connection was read before the request went; nginx allows this call after its end.
+    unsafe { ngx_http_run_posted_requests(connection) };
+}
+
+unsafe extern "C" fn on_waiting_timer(event: *mut ngx_event_t) {
+    guard("a waiting request", (), || {
+        // SAFETY: the timer lives in the exchange and is cleared before the exchange goes.
+        let exchange = unsafe { &*(*event).data.cast::<Exchange>() };
+        exchange.dispatcher().look_after(exchange.request);
+    });
+}

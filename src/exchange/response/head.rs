@@ -1,0 +1,204 @@
+//! Status and headers of a host's answer.
+
+use nginx_sys::{
+    ngx_hash_find, ngx_http_request_t, ngx_http_upstream_header_t, ngx_http_upstream_main_conf_t,
+    ngx_http_upstream_module, ngx_int_t, ngx_list_push, ngx_table_elt_t, NGX_HTTP_HEAD,
+    NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT,
+};
+use ngx::ngx_log_error;
+use ngx_wsgi_host::wire::{Head, Outcome};
+
+use super::{bad_frame, keep_alive, received, Step};
+use crate::exchange::Exchange;
+use crate::ffi::{code, guard, header_key, pool_copy, Request};
+
+/// Headers of the application that would break the framing of nginx's own response, or be taken
+/// for instructions to nginx (semantics l.5).
+const WITHHELD: [&[u8]; 2] = [b"transfer-encoding", b"status"];
+
+/// nginx's `process_header`.
+///
+/// # Safety
+///
+/// Called by nginx for a request whose context is an [`Exchange`].
+pub unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard("a response header", code::ERROR, || {
+        // SAFETY: as documented.
+        let r = unsafe { Request::new(r) };
+        match Exchange::of(r) {
+            Some(exchange) => read_head(r, exchange),
+            None => code::ERROR,
+        }
+    })
+}
+
+fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
+    // SAFETY: the upstream's buffer holds what was received between pos and last.
+    let (buffer, input) = unsafe {
+        let buffer = std::ptr::addr_of_mut!((*r.upstream()).buffer);
+        (buffer, received(buffer))
+    };
+    let mut at = 0;
+    let rc = loop {
+        match exchange.step(input, &mut at, r.log()) {
+            Ok(Step::Head) => {
+                let rc = accept_head(r, exchange);
+                if rc != code::OK || r.get().method != NGX_HTTP_HEAD as usize {
+                    break rc;
+                }
+                // Nothing but END follows; if it is here, the connection can be kept.
+            }
+            // The answer to HEAD is whole with its header; without END the connection is closed.
+            Ok(Step::Starved) if exchange.head_seen => break code::OK,
+            Ok(Step::Starved) => break starved(r, exchange),
+            Ok(Step::Data(_)) => {}
+            Ok(Step::End(outcome)) => {
+                break end_without_body(r, exchange, outcome, at == input.len());
+            }
+            Err(_) if exchange.rejected => break code::INVALID_HEADER,
+            Err(error) => {
+                bad_frame(r.log(), error);
+                break code::INVALID_HEADER;
+            }
+        }
+    };
+    // SAFETY: at is within what was received. When all is used the buffer is free again: frames
+    // are gathered elsewhere, so its size does not limit them.
+    unsafe {
+        (*buffer).pos = (*buffer).pos.add(at);
+        if rc == code::AGAIN {
+            (*buffer).pos = (*buffer).start;
+            (*buffer).last = (*buffer).start;
+        }
+    }
+    rc
+}
+
+/// More input is needed, unless the head is longer than wsgi_buffer_size allows.
+fn starved(r: Request, exchange: &Exchange) -> ngx_int_t {
+    // SAFETY: the upstream has its configuration.
+    let limit = unsafe { (*(*r.upstream()).conf).buffer_size };
+    match exchange.frames.response_len() {
+        Some(len) if len > limit => {
+            ngx_log_error!(
+                nginx_sys::NGX_LOG_ERR,
+                r.log(),
+                "upstream sent too big header: {len} bytes, \"wsgi_buffer_size\" is {limit}"
+            );
+            code::INVALID_HEADER
+        }
+        _ => code::AGAIN,
+    }
+}
+
+/// The host said END while the header was awaited: to a HEAD request, or because the application
+/// failed.
+fn end_without_body(r: Request, exchange: &Exchange, outcome: Outcome, clean: bool) -> ngx_int_t {
+    if clean && !exchange.going_away {
+        keep_alive(r);
+    }
+    if exchange.head_seen && outcome == Outcome::Complete {
+        return code::OK;
+    }
+    if outcome == Outcome::Complete {
+        ngx_log_error!(nginx_sys::NGX_LOG_ERR, r.log(), "upstream sent no response");
+    }
+    // nginx answers 500.
+    code::ERROR
+}
+
+/// Takes over status and headers of a RESPONSE frame.
+fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
+    let payload = exchange.frames.payload();
+    // SAFETY: the upstream has its configuration.
+    let limit = unsafe { (*(*r.upstream()).conf).buffer_size };
+    if payload.len() > limit {
+        ngx_log_error!(
+            nginx_sys::NGX_LOG_ERR,
+            r.log(),
+            "upstream sent too big header: {} bytes, \"wsgi_buffer_size\" is {limit}",
+            payload.len()
+        );
+        return code::INVALID_HEADER;
+    }
+    let head = match Head::decode(payload) {
+        Ok(head) => head,
+        Err(error) => {
+            bad_frame(r.log(), error);
+            return code::INVALID_HEADER;
+        }
+    };
+    let status = u32::from(head.status);
+    let bodyless = status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED;
+    for (name, value) in head.headers() {
+        let length_of_nothing =
+            status == NGX_HTTP_NO_CONTENT && name.eq_ignore_ascii_case(b"content-length");
+        if length_of_nothing || WITHHELD.iter().any(|held| name.eq_ignore_ascii_case(held)) {
+            continue;
+        }
+        if push_header(r, name, value).is_none() {
+            return code::ERROR;
+        }
+    }
+    // SAFETY: a live upstream; the status line is copied into the request's pool.
+    unsafe {
+        let Some(line) = pool_copy(r.pool(), head.status_line) else { return code::ERROR };
+        let u = &mut *r.upstream();
+        u.headers_in.status_n = status as usize;
+        u.headers_in.status_line = line;
+        if let Some(state) = u.state.as_mut() {
+            if state.status == 0 {
+                state.status = status as usize;
+            }
+        }
+    }
+    exchange.bodyless = bodyless;
+    code::OK
+}
+
+/// Adds a response header the way nginx's protocol modules do. `None`: nginx has no memory, or
+/// refuses the header.
+fn push_header(r: Request, name: &[u8], value: &[u8]) -> Option<()> {
+    // SAFETY: a live upstream whose header list nginx has initialised; key, value and lower-case
+    // key are copies in the request's pool, NUL-terminated as nginx's parsers expect.
+    unsafe {
+        let u = r.upstream();
+        let header = ngx_list_push(std::ptr::addr_of_mut!((*u).headers_in.headers));
+        let header = header.cast::<ngx_table_elt_t>().as_mut()?;
+        *header = std::mem::zeroed();
+        header.key = terminated(r, name)?;
+        header.value = terminated(r, value)?;
+        let lower = pool_copy(r.pool(), name)?;
+        let lower = std::slice::from_raw_parts_mut(lower.data, lower.len);
+        header.hash = header_key(lower);
+        header.lowcase_key = lower.as_mut_ptr();
+
+        let index = (*std::ptr::addr_of!(ngx_http_upstream_module)).ctx_index;
+        let umcf = (*r.get().main_conf.add(index)).cast::<ngx_http_upstream_main_conf_t>();
+        let known = ngx_hash_find(
+            std::ptr::addr_of_mut!((*umcf).headers_in_hash),
+            header.hash,
+            header.lowcase_key,
+            header.key.len,
+        )
+        .cast::<ngx_http_upstream_header_t>();
+        if let Some(known) = known.as_ref() {
+            let handler = known.handler?;
+            if handler(r.as_ptr(), header, known.offset) != code::OK {
+                return None;
+            }
+        }
+    }
+    Some(())
+}
+
+/// A copy in the request's pool with a NUL behind it.
+fn terminated(r: Request, value: &[u8]) -> Option<nginx_sys::ngx_str_t> {
+    let mut copy = Vec::with_capacity(value.len() + 1);
+    copy.extend_from_slice(value);
+    copy.push(0);
+    // SAFETY: the request's pool is live.
+    let mut s = unsafe { pool_copy(r.pool(), &copy) }?;
+    s.len -= 1;
+    Some(s)
+}
