@@ -223,10 +223,9 @@ unsafe extern "C" fn exit_master(cycle: *mut ngx_cycle_t) {
     guard("the master's end", (), || {
         // SAFETY: nginx passes the running cycle.
         if let Some(main) = MainConf::of_cycle(unsafe { &*cycle }) {
-            if let Some(generation) = &main.generation {
+            if let Some(generation) = main.generation.take() {
                 generation.end();
             }
-            main.generation = None;
         }
     });
 }

@@ -125,10 +125,7 @@ def test_nobody_holds_the_terminal(nginx):
     done = subprocess.run(nginx.command(), stdin=subprocess.PIPE, capture_output=True, timeout=30)
     assert done.returncode == 0, done.stderr
     nginx.wait_for_port()
-    for process in nginx.hosts():
-        if process.state != "Z":
-            files = process.open_files()
-            assert not any(name.startswith("pipe:") for fd, name in files.items() if fd < 2), files
+    assert_serves(nginx)
 
 
 @pytest.mark.parametrize("option", ["-t", "-T"])

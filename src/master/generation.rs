@@ -87,8 +87,10 @@ impl Generation {
     /// Lets go of the daemons and waits until they have ended, as long as their shutdown-timeout
     /// lets them run: a service manager kills what is left when the master has gone. Only for the
     /// master at its end.
-    pub fn end(&self) {
-        let Some(daemons) = &self.daemons else { return };
+    pub fn end(self) {
+        // Daemons wait for nginx to close its connections; with master_process off they are here.
+        drop(self.dispatcher);
+        let Some(daemons) = self.daemons else { return };
         // The workers have gone; what this process holds is the last of the lifeline.
         if shutdown(daemons.lifeline.as_raw_fd(), Shutdown::Write).is_err() {
             return;

@@ -95,6 +95,11 @@ sub prepare() {
         $block->set_value(http_config =>
             "wsgi_daemon_process daemon $options;\n" . ($block->http_config // ''));
     }
+    if ($> != 0) {
+        # The default lies beside nginx's own, where only root may make it.
+        $block->set_value(http_config =>
+            "wsgi_temp_path \$TEST_NGINX_SERVER_ROOT/wsgi_temp;\n" . ($block->http_config // ''));
+    }
     unless (defined $block->config || defined $block->config_error) {
         my $group = $group{$daemon ? 'daemon' : 'embedded'};
         $block->set_value(config => "wsgi_script_alias / \$TEST_NGINX_HTML_DIR/app.wsgi $group;");
