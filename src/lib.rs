@@ -224,6 +224,9 @@ unsafe extern "C" fn exit_master(cycle: *mut ngx_cycle_t) {
         // SAFETY: nginx passes the running cycle.
         if let Some(main) = MainConf::of_cycle(unsafe { &*cycle }) {
             if let Some(generation) = main.generation.take() {
+                // Another nginx may take over while this one waits. nginx itself closes them next.
+                // SAFETY: nginx passes the running cycle, and finds no socket to close later.
+                unsafe { nginx_sys::ngx_close_listening_sockets(cycle) };
                 generation.end();
             }
         }
