@@ -202,7 +202,10 @@ fn merge_temp_path(
     let path = sibling.replace("uwsgi", "wsgi");
     // SAFETY: cf's pool lives as long as the configuration; init is copied from by the callee.
     let rc = unsafe {
-        let name = crate::ffi::pool_copy((*cf).pool, path.as_bytes()).ok_or(ConfigError)?;
+        // nginx uses the name as a C string, too.
+        let name = crate::ffi::pool_copy((*cf).pool, format!("{path}\0").as_bytes());
+        let mut name = name.ok_or(ConfigError)?;
+        name.len -= 1;
         let mut init = ngx_path_init_t { name, level: [1, 2, 0] };
         ngx_conf_merge_path_value(cf, &mut conf.temp_path, outer.temp_path, &mut init)
     };

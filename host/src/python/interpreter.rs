@@ -1,5 +1,6 @@
 //! An application group's interpreter, and what is prepared in it before application code runs.
 
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex};
 
 use pyo3::ffi;
@@ -19,7 +20,8 @@ pub struct Interpreter {
     state: *mut ffi::PyInterpreterState,
     /// The state it was made with: enters it at the end.
     first: Mutex<Option<ThreadState>>,
-    objects: Objects,
+    /// Left to the process's end: dropping them would need the interpreter.
+    objects: ManuallyDrop<Objects>,
 }
 
 /// Python objects that every request of the interpreter uses.
@@ -54,7 +56,12 @@ impl Interpreter {
         });
         // SAFETY: attached, and nobody else keeps the state.
         let first = unsafe { ThreadState::detach_current() };
-        Ok(Interpreter { name, state, first: Mutex::new(Some(first)), objects: objects? })
+        Ok(Interpreter {
+            name,
+            state,
+            first: Mutex::new(Some(first)),
+            objects: ManuallyDrop::new(objects?),
+        })
     }
 
     /// Makes the interpreter of another application group. Called on the main interpreter, without
