@@ -393,3 +393,57 @@ GET /a/b
 app
 --- error_log eval
 qr{\[warn\].*"/a/b".* in \S+nginx\.conf:\d+}
+
+
+
+=== TEST 25: the alias of a location with a root holds in its if block and its nested locations
+--- app
+@SHOW SCRIPT_NAME PATH_INFO@
+--- config
+location /app {
+    root @DIR@;
+    wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
+    if ($arg_x) { set $seen 1; }
+    location /app/nested { wsgi_pass_authorization on; }
+}
+--- request eval
+["GET /app/a?x=1", "GET /app/nested/b"]
+--- response_body eval
+["SCRIPT_NAME='/app'\nPATH_INFO='/a'\n", "SCRIPT_NAME='/app'\nPATH_INFO='/nested/b'\n"]
+
+
+
+=== TEST 26: an if block in a location with a root of its own serves files
+--- app
+@REPLY app@
+--- user_files
+>>> static/file.txt
+file
+--- config
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+location /static/ {
+    root @DIR@;
+    if ($arg_x) { set $seen 1; }
+}
+--- request
+GET /static/file.txt?x=1
+--- response_body
+file
+
+
+
+=== TEST 27: try_files leads to a file
+--- app
+@REPLY app@
+--- user_files
+>>> notice.html
+notice
+--- config
+location /app {
+    wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
+    try_files /notice.html =404;
+}
+--- request
+GET /app
+--- response_body
+notice

@@ -395,3 +395,16 @@ GET /app
 --- error_code: 500
 --- response_body
 sorry
+
+
+
+=== TEST 26: an informational status would leave a body without framing
+--- app
+def application(environ, start_response):
+    start_response('101 Switching Protocols', [])
+    return [b'HTTP/1.1 200 OK\r\n\r\n']
+--- request
+GET /
+--- error_code: 500
+--- error_log
+status code must not be informational
