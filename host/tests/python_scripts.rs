@@ -73,7 +73,8 @@ fn modules_are_named_after_the_digest_of_the_path() {
 #[test]
 fn the_search_path_begins_with_home_and_added_directories_in_order() {
     let path = directory().join("path");
-    let shown = ask("[entry for entry in sys.path if entry.startswith('/tmp/ngx-wsgi')]");
+    let ours = path.display();
+    let shown = ask(&format!("[entry for entry in sys.path if entry.startswith('{ours}')]"));
     let at = |name: &str| {
         let quoted = format!("'{}'", path.join(name).display());
         shown.find(&quoted).unwrap_or_else(|| panic!("no {name} in {shown}"))

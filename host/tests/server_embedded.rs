@@ -22,7 +22,7 @@ def application(environ, start_response):
 #[test]
 fn an_embedded_host_serves_and_stops() {
     let name = format!("ngx-wsgi-embedded-{}.wsgi", std::process::id());
-    let script = std::env::temp_dir().join(name);
+    let script = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&script, SCRIPT).unwrap();
     let config = RuntimeConfig { threads: 2, processes: 1, ..RuntimeConfig::default() };
     let embedded = Embedded::start(config, 2).unwrap();

@@ -3,7 +3,7 @@
 // Each test binary uses its own part.
 #![allow(dead_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex, OnceLock};
 use std::{fs, thread};
@@ -47,11 +47,18 @@ impl ProcessLog {
     }
 }
 
-/// The directory of this process's scripts.
+/// The directory of this process's scripts: below target/, one for each test binary. What an earlier
+/// run has left goes.
 pub fn directory() -> PathBuf {
-    let path = std::env::temp_dir().join(format!("ngx-wsgi-python-{}", std::process::id()));
-    fs::create_dir_all(&path).unwrap();
-    path
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let binary = std::env::current_exe().unwrap();
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(binary.file_stem().unwrap());
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        path
+    };
+    DIRECTORY.get_or_init(make).clone()
 }
 
 pub fn config() -> RuntimeConfig {
@@ -182,7 +189,7 @@ pub struct Answer {
 }
 
 impl Visit {
-    pub fn to(script: &std::path::Path) -> Self {
+    pub fn to(script: &Path) -> Self {
         Visit {
             script: script.to_owned(),
             group: String::new(),
