@@ -38,9 +38,8 @@ pub struct Exchange {
     pub ticket: Option<u64>,
     pub queued_msec: usize,
     pub timer: Timer,
-    /// The process it was sent to last, and which life of it.
+    /// The process it was sent to last.
     pub process: usize,
-    pub incarnation: u32,
     pub attempts: u32,
     /// The process said that another one is to run it.
     pub rejected: bool,
@@ -71,8 +70,9 @@ pub struct Target {
 impl Exchange {
     /// The exchange of a request, when it has one and is not redirected away from it.
     pub fn of<'a>(r: Request) -> Option<&'a mut Exchange> {
-        // SAFETY: the context of this module is null or an exchange in the request's pool; one
-        // short-lived reference at a time on the event thread.
+        // SAFETY: the context of this module is null or an exchange in the request's pool, used on
+        // the event thread only. A caller that goes into nginx, which may call back for the same
+        // exchange, does not use its reference afterwards.
         unsafe { r.context::<Exchange>(crate::module()).as_mut() }
     }
 

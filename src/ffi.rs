@@ -32,7 +32,7 @@ pub use conf::{
 pub use connection::{close_connection, Watched};
 pub use event::Timer;
 pub use guard::guard;
-pub use process::{core_conf, file_log, is_worker, log_level, worker_index, Role};
+pub use process::{core_conf, file_log, is_worker, log_level, worker_count, worker_index, Role};
 pub use request::{header_key, Request};
 pub use text::{bytes, pool_copy, str_of, text};
 

@@ -128,8 +128,7 @@ impl MainConf {
 
     /// The configuration of a cycle, `None` without an http{} block.
     fn of_cycle<'a>(cycle: &ngx_cycle_t) -> Option<&'a mut MainConf> {
-        let conf = Module::main_conf_mut(cycle)?;
-        Some(conf)
+        Module::main_conf_mut(cycle)
     }
 
     /// The names of the next generation's sockets.

@@ -69,9 +69,9 @@ pub struct GroupConfig {
     pub umask: Option<u32>,
     /// `home=`: working directory and first entry of `sys.path`.
     pub home: Option<PathBuf>,
-    /// `python-path=`, or `wsgi_python_path` where the group has none of its own.
+    /// `python-path=`; `wsgi_python_path` is for embedded applications only.
     pub python_path: Vec<PathBuf>,
-    /// `python-home=`.
+    /// `python-home=`; without it [`PythonConfig::home`] counts.
     pub python_home: Option<PathBuf>,
     /// `display-name=`, `%{GROUP}` already replaced.
     pub display_name: Option<String>,

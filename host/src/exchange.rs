@@ -1,7 +1,8 @@
 //! What the Python side sees of one request's connection.
 //!
-//! The server implements [`Exchange`] over a socket; the WSGI adapter drives it. All methods block
-//! and must be called without the GIL. They take `&self` and are safe from any thread, because an
+//! The server implements [`Exchange`] over a socket; the WSGI adapter drives it. Methods that read or
+//! send wait for nginx and are called without the GIL; `respond` and a small `send_last` only queue.
+//! They take `&self` and are safe from any thread, because an
 //! application may hand `wsgi.input`, `wsgi.errors` or `write` to threads of its own.
 
 use thiserror::Error;

@@ -16,7 +16,7 @@ use ngx_wsgi_host::server::Embedded;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::conf::MainConf;
-use crate::ffi::{close_connection, code, core_conf, guard, log_level, Watched};
+use crate::ffi::{close_connection, code, core_conf, guard, log_level, worker_count, Watched};
 
 /// Lines that wait to be written before whoever logs more has to wait.
 const LINES_AHEAD: usize = 1000;
@@ -74,12 +74,12 @@ fn try_start(conf: &MainConf) -> Result<EmbeddedHost, Box<dyn std::error::Error>
 fn runtime_config(conf: &MainConf) -> RuntimeConfig {
     // SAFETY: the running cycle.
     let core = unsafe { nginx_sys::ngx_cycle.as_ref().and_then(|cycle| core_conf(cycle)) };
-    let workers = core.map_or(1, |core| if core.master == 0 { 1 } else { core.worker_processes });
+    let workers = core.map_or(1, worker_count);
     RuntimeConfig {
         python_home: conf.python_home.clone(),
         python_path: conf.python_path.clone(),
         threads: conf.embedded_threads(),
-        processes: u16::try_from(workers).unwrap_or(1).max(1),
+        processes: u16::try_from(workers).unwrap_or(u16::MAX),
         multiprocess: workers > 1,
         server_version: crate::master::server_version(),
         ..RuntimeConfig::default()

@@ -53,7 +53,6 @@ unsafe extern "C" fn get_peer(pc: *mut ngx_peer_connection_t, data: *mut c_void)
             return code::ERROR;
         };
         exchange.process = process;
-        exchange.incarnation = incarnation;
         connect(pc, exchange, process, incarnation)
     })
 }

@@ -164,7 +164,6 @@ fn exchange(
         queued_msec: 0,
         timer: Timer::default(),
         process: 0,
-        incarnation: 0,
         attempts: 0,
         rejected: false,
         frames: FrameReader::default(),

@@ -76,6 +76,14 @@ pub fn core_conf(cycle: &ngx_cycle_t) -> Option<&ngx_core_conf_t> {
     }
 }
 
+/// How many processes serve requests, 1 or more.
+pub fn worker_count(core: &ngx_core_conf_t) -> usize {
+    if core.master == 0 {
+        return 1;
+    }
+    usize::try_from(core.worker_processes).unwrap_or(1).max(1)
+}
+
 /// The descriptor and name of a log that is a file.
 pub fn file_log(log: *mut ngx_log_t) -> Option<(RawFd, Option<Vec<u8>>)> {
     // SAFETY: a log of the cycle or of a server; the chain lives in the cycle's pool.

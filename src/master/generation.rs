@@ -23,7 +23,7 @@ use super::sockets::{self, SocketError, SocketNames};
 use super::spawn::{self, SpawnError};
 use crate::conf::{GroupDefinition, MainConf};
 use crate::dispatch::Dispatcher;
-use crate::ffi::{file_log, log_level, Role};
+use crate::ffi::{file_log, log_level, worker_count, Role};
 
 /// The daemons of a configuration could not be started.
 #[derive(Debug, Error)]
@@ -73,7 +73,7 @@ pub struct Daemons {
 pub struct Address {
     pub path: PathBuf,
     pub sockaddr: libc::sockaddr_un,
-    /// `unix:PATH`, as nginx names it; points into `text`.
+    /// `unix:PATH`, as nginx names it; points into `_text`.
     pub name: ngx_str_t,
     _text: Box<str>,
 }
@@ -122,7 +122,7 @@ impl Generation {
         let executable = HostExecutable::find(conf.daemon_executable.as_deref())?;
         let owner = geteuid().is_root().then(|| Uid::from_raw(core.user));
         let names = conf.socket_names(core);
-        let workers = if core.master == 0 { 1 } else { core.worker_processes.max(1) as usize };
+        let workers = worker_count(core);
 
         let shape = Shape::new(conf.groups.iter().map(shape_of).collect(), workers);
         let (leases, leases_fd) = Leases::create(shape)?;
@@ -145,7 +145,7 @@ impl Generation {
         for (index, group) in conf.groups.iter().enumerate() {
             let (report, fd) = Reports::create(group.processes(), group.threads())?;
             let listeners = listen(&names, index, group, owner, &mut daemons)?;
-            groups.push(group_config(group, conf, core, &listeners, fd.as_raw_fd())?);
+            groups.push(group_config(group, core, &listeners, fd.as_raw_fd())?);
             daemons.reports.push(report);
             held.push(fd);
             held.extend(listeners.into_iter().map(|(fd, _)| fd));
@@ -249,7 +249,6 @@ impl Address {
 
 fn group_config(
     group: &GroupDefinition,
-    conf: &MainConf,
     core: &ngx_core_conf_t,
     listeners: &[(OwnedFd, PathBuf)],
     report: RawFd,
@@ -270,7 +269,7 @@ fn group_config(
         umask: options.umask,
         home: options.home.clone(),
         python_path: options.python_path.clone().unwrap_or_default(),
-        python_home: options.python_home.clone().or_else(|| conf.python_home.clone()),
+        python_home: options.python_home.clone(),
         display_name: options.title(&group.name),
         shutdown_timeout: group.shutdown_timeout(),
         error_log: None,

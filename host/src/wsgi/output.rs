@@ -20,8 +20,8 @@ pub struct Head {
 pub struct Output {
     scope: Arc<Scope>,
     state: Mutex<State>,
-    /// Held while status and headers are handed over, by a thread without the GIL, so that no
-    /// other thread of the application sends data before them.
+    /// Held while status and headers are handed over, so that no other thread of the application
+    /// sends data before them. Whoever holds it needs no GIL to go on.
     committing: Mutex<()>,
 }
 
@@ -134,7 +134,7 @@ impl Output {
         }
         let mut state = self.state();
         state.committed = true;
-        state.bodiless = matches!(head.status, 100..=199 | 204 | 304);
+        state.bodiless = matches!(head.status, 204 | 304);
         state.length = length;
         state.lost |= failed;
         Ok(())
