@@ -304,7 +304,7 @@ def application(environ, start_response):
 wsgi_socket_prefix $TEST_NGINX_SERVER_ROOT/logs/mine;
 --- request
 GET /
---- response_body: 1 {0}
+--- response_body: 3 {0}
 
 
 

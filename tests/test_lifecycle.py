@@ -225,7 +225,7 @@ def test_reloads_under_load(nginx):
     bad = [result for result in load.results if result[2:] != (200, b"hello\n")]
     assert bad == [], f"{len(bad)} of {len(load.results)}\n{nginx.log()[-4000:]}"
     wait_until(lambda: len(nginx.supervisors()) == 1, lambda: f"one generation: {nginx.hosts()}", 60)
-    wait_until(lambda: len(nginx.sockets()) == 2, lambda: f"one generation: {nginx.sockets()}")
+    wait_until(lambda: len(nginx.sockets()) == 4, lambda: f"one generation: {nginx.sockets()}")
     wait_until(lambda: not nginx.zombies(), lambda: nginx.zombies())
 
 

@@ -79,7 +79,8 @@ pub struct GroupConfig {
     pub shutdown_timeout: u32,
     /// Error log of the server the group belongs to, where it is not nginx's main one.
     pub error_log: Option<ErrorLog>,
-    /// One listening unix socket for each process, bound by nginx.
+    /// One listening unix socket for each of the group's [`crate::scoreboard::seats`], bound by
+    /// nginx.
     pub listeners: Vec<Listener>,
     /// The group's report, a memfd of [`crate::scoreboard::Reports`].
     pub report: RawFd,

@@ -12,6 +12,7 @@ pub mod python;
 pub mod scoreboard;
 mod script;
 pub mod server;
+pub mod succession;
 pub mod supervisor;
 pub mod wire;
 

@@ -21,15 +21,11 @@ use thiserror::Error;
 use crate::config::{GroupConfig, PythonConfig, RuntimeConfig};
 use crate::log::{Level, PipeSink};
 use crate::python::{Runtime, StartError};
-use crate::scoreboard::{MappingError, Reports};
+use crate::scoreboard::{seats, MappingError, Reports};
 use crate::server::{Host, HostConfig};
+use crate::succession::{Succession, Wish};
 
 pub use title::Title;
-
-/// Control byte: the process takes requests.
-pub const READY: u8 = b'r';
-/// Control byte: the process finishes what it has.
-pub const DRAINING: u8 = b'd';
 
 /// Everything that a new process needs from its supervisor.
 pub struct Start<'a> {
@@ -37,8 +33,8 @@ pub struct Start<'a> {
     pub group: &'a GroupConfig,
     /// Settings common to all groups.
     pub python: &'a PythonConfig,
-    /// Number of the process in its group.
-    pub process: usize,
+    /// Its seat in the group's tables.
+    pub seat: usize,
     /// User of nginx's workers.
     pub worker_uid: Option<u32>,
     /// The process that forked.
@@ -47,8 +43,10 @@ pub struct Start<'a> {
     pub level: Level,
     /// Where the process title goes.
     pub title: Title,
-    /// This process's end of the control socket.
-    pub control: OwnedFd,
+    /// The line to the supervisor, and what goes over it.
+    pub succession: Arc<Succession>,
+    /// What the process it is to replace wants; `None` for one that replaces nobody.
+    pub wish: Option<&'a Wish>,
     /// This process's end of the log pipe.
     pub log: OwnedFd,
 }
@@ -79,6 +77,9 @@ pub enum SetupError {
     /// The host or its threads.
     #[error("cannot start request threads: {0}")]
     Host(io::Error),
+    /// A successor cannot do what it was started for.
+    #[error("cannot load the changed script '{0}'")]
+    Change(String),
 }
 
 impl SetupError {
@@ -90,8 +91,12 @@ impl SetupError {
 /// Runs a daemon process until its end; called right after fork. Returns the exit code, with which
 /// the caller must exit: descriptors have been closed underneath their owners.
 pub fn run(start: &Start<'_>) -> i32 {
+    let group = start.group;
     let alert = |error: SetupError| {
-        tracing::error!(level = 2u64, "daemon process group \"{}\": {error}", start.group.name);
+        let level =
+            if matches!(error, SetupError::Change(_)) { Level::Error } else { Level::Alert };
+        let level = u64::from(level as u8);
+        tracing::error!(level, "daemon process group \"{}\": {error}", group.name);
         1
     };
     if let Err(error) = descriptors::redirect(start.log.as_fd()) {
@@ -115,7 +120,7 @@ fn set_up(start: &Start<'_>) -> Result<signals::Signals, SetupError> {
     let signals =
         signals::Signals::install().map_err(SetupError::step("install signal handlers"))?;
     environment::set_variables(group);
-    let mut keep = vec![group.report, start.control.as_raw_fd(), signals.as_raw_fd()];
+    let mut keep = vec![group.report, start.succession.control().as_raw_fd(), signals.as_raw_fd()];
     keep.extend(listener_of(start));
     descriptors::close_all_but(&mut keep)?;
     Ok(signals)
@@ -125,24 +130,42 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
     let group = start.group;
     // SAFETY: the supervisor's configuration names the group's report, kept open above.
     let report = unsafe { BorrowedFd::borrow_raw(group.report) };
-    let reports = Arc::new(Reports::open(report, group.processes, group.threads)?);
-    reports.enter(start.process, std::process::id());
+    let reports = Arc::new(Reports::open(report, seats(group.processes), group.threads)?);
+    reports.enter(start.seat, std::process::id());
     let runtime = Runtime::start(runtime_config(group, start.python))?;
+    if let Some(wish) = start.wish {
+        preload(&runtime, wish)?;
+    }
     let host = Host::new(HostConfig {
         threads: group.threads,
         listener: listener_of(start).map(descriptors::own).transpose().map_err(SetupError::Host)?,
         allowed_uid: start.worker_uid,
         reports,
-        process: start.process,
+        process: start.seat,
     })
     .map_err(SetupError::Host)?;
+    let succession = runtime.replace_through(Arc::clone(&start.succession));
     let threads = Arc::clone(&runtime);
     host.spawn(move |id| Box::new(threads.thread(id))).map_err(SetupError::Host)?;
-    Ok(lifetime::live(group, start.control.as_fd(), &signals, &host, &runtime))
+    Ok(lifetime::live(group, succession, &signals, &host, &runtime))
+}
+
+/// Loads what the process that is to be replaced has loaded. Only the script that has changed must
+/// load; what became of the others was logged, and their requests try again.
+fn preload(runtime: &Arc<Runtime>, wish: &Wish) -> Result<(), SetupError> {
+    let mut main = runtime.thread(0);
+    let changed = &wish.change.of;
+    if !main.preload(changed) {
+        return Err(SetupError::Change(changed.shown()));
+    }
+    for other in wish.loaded.iter().filter(|other| *other != changed) {
+        main.preload(other);
+    }
+    Ok(())
 }
 
 fn listener_of(start: &Start<'_>) -> Option<RawFd> {
-    start.group.listeners.get(start.process).map(|listener| listener.fd)
+    start.group.listeners.get(start.seat).map(|listener| listener.fd)
 }
 
 fn runtime_config(group: &GroupConfig, python: &PythonConfig) -> RuntimeConfig {

@@ -13,7 +13,7 @@ mod thread_state;
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::ffi;
 use thiserror::Error;
@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::config::RuntimeConfig;
 use crate::exchange::Exchange;
 use crate::log::Level;
+use crate::succession::{ScriptIn, Succession};
 use crate::wire::{Outcome, Request};
 use interpreter::Interpreter;
 use thread_state::ThreadState;
@@ -39,6 +40,10 @@ pub struct Runtime {
     /// Whether a script is being loaded: one at a time in the process (mod_wsgi semantics e.2).
     loading: Mutex<bool>,
     loaded: Condvar,
+    /// What has been loaded so far, in order.
+    scripts: Mutex<Vec<ScriptIn>>,
+    /// How a process with changed scripts is replaced; unset, they are loaded again in place.
+    succession: OnceLock<Arc<Succession>>,
 }
 
 /// The right to load a script.
@@ -83,6 +88,8 @@ impl Runtime {
             created: Condvar::new(),
             loading: Mutex::new(false),
             loaded: Condvar::new(),
+            scripts: Mutex::default(),
+            succession: OnceLock::new(),
         }))
     }
 
@@ -104,6 +111,28 @@ impl Runtime {
     /// The calling thread's way into Python. `id` counts request threads from 1.
     pub fn thread(self: &Arc<Self>, id: u32) -> RequestThread {
         RequestThread { runtime: Arc::clone(self), id, states: HashMap::new() }
+    }
+
+    /// Has a process with changed scripts replaced, instead of loading them again in place.
+    pub fn replace_through(&self, succession: Arc<Succession>) -> &Succession {
+        self.succession.get_or_init(|| succession)
+    }
+
+    pub(crate) fn succession(&self) -> Option<&Succession> {
+        self.succession.get().map(Arc::as_ref)
+    }
+
+    /// Notes that a script has been loaded.
+    pub(crate) fn note_script(&self, script: ScriptIn) {
+        let mut scripts = lock(&self.scripts);
+        if !scripts.contains(&script) {
+            scripts.push(script);
+        }
+    }
+
+    /// What has been loaded so far.
+    pub(crate) fn scripts(&self) -> Vec<ScriptIn> {
+        lock(&self.scripts).clone()
     }
 
     pub(crate) fn config(&self) -> &RuntimeConfig {
@@ -167,23 +196,48 @@ impl RequestThread {
         }
     }
 
+    /// Loads a script before any request asks for it; whether it could be. Why not was logged.
+    pub fn preload(&mut self, script: &ScriptIn) -> bool {
+        let runtime = Arc::clone(&self.runtime);
+        let preload = AssertUnwindSafe(|| {
+            let (interpreter, state) = self.enter(&script.application_group)?;
+            let attached = state.attach();
+            Ok(crate::script::preload(attached.py(), &runtime, &interpreter, &script.script))
+        });
+        let failed = |cause: &str| {
+            tracing::error!("script '{}' cannot be loaded: {cause}", script.shown());
+            false
+        };
+        match catch_unwind(preload) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err::<_, String>(cause)) => failed(&cause),
+            Err(_) => failed("internal error in the WSGI host"),
+        }
+    }
+
     fn run(
         &mut self,
         request: &Request<'_>,
         exchange: &Arc<dyn Exchange>,
     ) -> Result<Outcome, String> {
         let group = String::from_utf8_lossy(request.application_group);
-        // PyGILState_Ensure() finds the first state that a thread gets, and extensions that use it
-        // are to find the main interpreter.
         let (runtime, id) = (Arc::clone(&self.runtime), self.id);
-        self.state(&runtime.main)?;
-        let interpreter = runtime.interpreter(&group)?;
-        let attached = self.state(&interpreter)?.attach();
+        let (interpreter, state) = self.enter(&group)?;
+        let attached = state.attach();
         Ok(crate::wsgi::serve(attached.py(), &runtime, &interpreter, id, request, exchange))
     }
-}
 
-impl RequestThread {
+    /// An application group's interpreter, and this thread's state in it.
+    fn enter(&mut self, group: &str) -> Result<(Arc<Interpreter>, &ThreadState), String> {
+        // PyGILState_Ensure() finds the first state that a thread gets, and extensions that use it
+        // are to find the main interpreter.
+        let runtime = Arc::clone(&self.runtime);
+        self.state(&runtime.main)?;
+        let interpreter = runtime.interpreter(group)?;
+        let state = self.state(&interpreter)?;
+        Ok((interpreter, state))
+    }
+
     /// This thread's state in an interpreter; the first request there makes it.
     fn state(&mut self, interpreter: &Arc<Interpreter>) -> Result<&ThreadState, &'static str> {
         match self.states.entry(Arc::as_ptr(interpreter)) {

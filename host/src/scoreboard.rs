@@ -11,3 +11,9 @@ mod reports;
 pub use leases::{GroupShape, Lease, Leases, ProcessState, Shape};
 pub use memory::{Mapping, MappingError};
 pub use reports::{Reports, Running};
+
+/// Places in both tables for a group of `processes`: one each, and some for successors that start
+/// while the processes they replace are still at work. A process has its *seat* from start to end.
+pub fn seats(processes: u16) -> u16 {
+    processes.saturating_add(processes.clamp(2, 32))
+}

@@ -13,7 +13,8 @@ use crate::python::exception::Exception;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::{Object, Py, PyResult};
 use crate::python::{record, Runtime};
-use crate::wire::{Request, RELOADING};
+use crate::succession::{Change, ScriptIn, Succession, Verdict};
+use crate::wire::{Request, AGAIN, ONCE, RELOADING};
 
 /// What is to be done about a script before a request runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,26 +29,45 @@ enum Decision {
     Reload,
 }
 
-/// The namespace of a request's script, loaded when it has to be; `None` was logged.
-pub fn load(
-    py: Py,
-    runtime: &Runtime,
-    interpreter: &Interpreter,
-    request: &Request<'_>,
-) -> Option<Object> {
-    let script = Script { py, interpreter, path: request.script };
-    let loaded = script.current(runtime, request.flags & RELOADING != 0);
-    match loaded {
-        Ok(namespace) => namespace,
-        Err(raised) => {
-            script.log_failure(Exception::take(py, raised), "exec");
-            None
-        }
-    }
+/// What looking for a script has led to.
+pub enum Loaded {
+    /// Its namespace.
+    Namespace(Object),
+    /// It cannot be loaded; why was logged.
+    Failed,
+    /// It has changed, and another process has it.
+    Elsewhere,
+}
+
+/// The namespace of a request's script, loaded when it has to be.
+pub fn load(py: Py, runtime: &Runtime, interpreter: &Interpreter, request: &Request<'_>) -> Loaded {
+    let has = |flag: u8| request.flags & flag != 0;
+    let script = Script { py, runtime, interpreter, path: request.script };
+    let look = Look { changes: has(RELOADING), asks: !has(AGAIN), holds: !has(ONCE) };
+    script.logged(script.current(look))
+}
+
+/// Loads a script that no request has asked for yet; whether it could be.
+pub fn preload(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8]) -> bool {
+    let script = Script { py, runtime, interpreter, path };
+    let look = Look { changes: false, asks: false, holds: false };
+    matches!(script.logged(script.current(look)), Loaded::Namespace(_))
+}
+
+/// How closely to look at a script that has been loaded before.
+#[derive(Clone, Copy)]
+struct Look {
+    /// Whether it has changed (`wsgi_script_reloading`).
+    changes: bool,
+    /// Whether its `reload_required` says so.
+    asks: bool,
+    /// The request can wait for another process and go there.
+    holds: bool,
 }
 
 struct Script<'a> {
     py: Py,
+    runtime: &'a Runtime,
     interpreter: &'a Interpreter,
     path: &'a [u8],
 }
@@ -55,29 +75,65 @@ struct Script<'a> {
 impl Script<'_> {
     /// The module's namespace. Only one thread of the process loads at a time; the lock is waited
     /// for without the GIL, and a thread that finds the module loaded does not take it at all.
-    fn current(&self, runtime: &Runtime, reloading: bool) -> PyResult<Option<Object>> {
+    fn current(&self, look: Look) -> PyResult<Loaded> {
         let name = self.py.interned(&self.module_name())?;
         let seen = self.namespace(&name)?;
-        let first = self.decide(seen.as_ref(), reloading)?;
-        if first == Decision::Use {
-            return Ok(seen);
+        let first = self.decide(seen.as_ref(), look)?;
+        if let (Decision::Use, Some(namespace)) = (first, &seen) {
+            return Ok(Loaded::Namespace(namespace.clone()));
         }
-        let _loading = self.py.detach(|| runtime.loading());
+        let loading = self.py.detach(|| self.runtime.loading());
         let now = self.namespace(&name)?;
         // An application that has asked to be reloaded is not asked twice.
         let decision = match first {
             Decision::Reload if is_same(seen.as_ref(), now.as_ref()) => first,
-            _ => self.decide(now.as_ref(), reloading)?,
+            _ => self.decide(now.as_ref(), look)?,
         };
+        let Some(namespace) = now else { return self.execute(&name, "Loading") };
         match decision {
-            Decision::Use => Ok(now),
-            Decision::Unmarked if !reloading => Ok(now),
-            Decision::Load => self.execute(&name, "Loading"),
-            Decision::Reload | Decision::Unmarked => {
-                self.interpreter.objects(self.py).modules.remove_item(&name)?;
-                self.execute(&name, "Reloading")
-            }
+            Decision::Use | Decision::Load => Ok(Loaded::Namespace(namespace)),
+            Decision::Unmarked if !look.changes => Ok(Loaded::Namespace(namespace)),
+            Decision::Reload | Decision::Unmarked => match self.runtime.succession() {
+                Some(succession) => {
+                    drop(loading);
+                    Ok(self.replace_process(succession, &namespace, look)?)
+                }
+                None => {
+                    self.interpreter.objects(self.py).modules.remove_item(&name)?;
+                    self.execute(&name, "Reloading")
+                }
+            },
         }
+    }
+
+    /// Has another process load the script; what it has loaded serves until then.
+    fn replace_process(
+        &self,
+        succession: &Succession,
+        namespace: &Object,
+        look: Look,
+    ) -> PyResult<Loaded> {
+        let marked = self.loaded_time(namespace)?;
+        let found = modified(self.path).ok();
+        let change = Change { of: self.named(), modified: found.filter(|_| found != marked) };
+        let (loaded, holds) = (self.runtime.scripts(), look.holds);
+        let verdict = self.py.detach(|| succession.ask(&change, loaded, holds));
+        Ok(match verdict {
+            Verdict::TakenOver if holds => Loaded::Elsewhere,
+            _ => Loaded::Namespace(namespace.clone()),
+        })
+    }
+
+    fn named(&self) -> ScriptIn {
+        let application_group = self.interpreter.name.clone();
+        ScriptIn { application_group, script: self.path.to_vec() }
+    }
+
+    fn logged(&self, loaded: PyResult<Loaded>) -> Loaded {
+        loaded.unwrap_or_else(|raised| {
+            self.log_failure(Exception::take(self.py, raised), "exec");
+            Loaded::Failed
+        })
     }
 
     /// `_mod_wsgi_` and the digest of the path.
@@ -102,20 +158,23 @@ impl Script<'_> {
         self.module(name)?.map(|module| module.attr(c"__dict__")).transpose()
     }
 
-    fn decide(&self, namespace: Option<&Object>, reloading: bool) -> PyResult<Decision> {
+    fn decide(&self, namespace: Option<&Object>, look: Look) -> PyResult<Decision> {
         let Some(namespace) = namespace else { return Ok(Decision::Load) };
-        let loaded = namespace.get_item(&self.py.interned("__mtime__")?)?;
-        let Some(loaded) = loaded.and_then(|time| time.as_int()) else {
-            return Ok(Decision::Unmarked);
-        };
-        if !reloading {
+        let Some(loaded) = self.loaded_time(namespace)? else { return Ok(Decision::Unmarked) };
+        if !look.changes {
             return Ok(Decision::Use);
         }
         let unchanged = modified(self.path).is_ok_and(|modified| modified == loaded);
-        if !unchanged || self.wants_reload(namespace)? {
+        if !unchanged || look.asks && self.wants_reload(namespace)? {
             return Ok(Decision::Reload);
         }
         Ok(Decision::Use)
+    }
+
+    /// `__mtime__`, unless the application has made something else of it.
+    fn loaded_time(&self, namespace: &Object) -> PyResult<Option<i64>> {
+        let time = namespace.get_item(&self.py.interned("__mtime__")?)?;
+        Ok(time.and_then(|time| time.as_int()))
     }
 
     /// Asks the script's `reload_required`, if it has one. What it raises means no.
@@ -131,7 +190,7 @@ impl Script<'_> {
     }
 
     /// Compiles and runs the file as a new module; a failure leaves none.
-    fn execute(&self, name: &Object, what: &str) -> PyResult<Option<Object>> {
+    fn execute(&self, name: &Object, what: &str) -> PyResult<Loaded> {
         let py = self.py;
         let shown = self.shown();
         record::line(py, Level::Info, format!("{what} Python script file '{shown}'.").as_bytes());
@@ -146,27 +205,28 @@ impl Script<'_> {
             Err(error) => {
                 let line = format!("Could not read/compile source file '{shown}': {error}.");
                 record::line(py, Level::Error, line.as_bytes());
-                return Ok(None);
+                return Ok(Loaded::Failed);
             }
         };
         let code = match self.compile(&source) {
             Ok(code) => code,
             Err(raised) => {
                 self.log_failure(Exception::take(py, raised), "read/compile source");
-                return Ok(None);
+                return Ok(Loaded::Failed);
             }
         };
         match self.execute_module(name, &code) {
             Ok(module) => {
                 module.set_attr(c"__mtime__", &py.int(modified)?)?;
-                module.attr(c"__dict__").map(Some)
+                self.runtime.note_script(self.named());
+                module.attr(c"__dict__").map(Loaded::Namespace)
             }
             Err(raised) => {
                 let exception = Exception::take(py, raised);
                 self.interpreter.objects(py).modules.remove_item(name)?;
                 let what = if exception.is_system_exit() { "exit in" } else { "exec" };
                 self.log_failure(exception, what);
-                Ok(None)
+                Ok(Loaded::Failed)
             }
         }
     }

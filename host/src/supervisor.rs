@@ -8,6 +8,7 @@ mod child;
 mod death;
 mod fork;
 mod lines;
+mod processes;
 mod run;
 mod setup;
 
@@ -22,6 +23,7 @@ use thiserror::Error;
 use crate::config::SupervisorConfig;
 use crate::log::{FileSink, LogFile};
 use crate::process::Title;
+use crate::scoreboard::seats;
 use crate::scoreboard::MappingError;
 
 /// The supervisor cannot start.
@@ -34,7 +36,7 @@ pub enum SupervisorError {
     #[error("cannot read the configuration: {0}")]
     Json(#[from] serde_json::Error),
     /// The configuration contradicts itself.
-    #[error("group \"{0}\" has {1} listeners for {2} processes")]
+    #[error("group \"{0}\" has {1} listeners for {2} seats")]
     Listeners(String, usize, u16),
     /// The lease table.
     #[error(transparent)]
@@ -71,9 +73,10 @@ fn read_config(fd: RawFd) -> Result<SupervisorConfig, SupervisorError> {
     file.read_to_string(&mut json)?;
     let config: SupervisorConfig = serde_json::from_str(&json)?;
     for group in &config.groups {
-        if group.listeners.len() != usize::from(group.processes) {
+        let seats = seats(group.processes);
+        if group.listeners.len() != usize::from(seats) {
             let (name, listeners) = (group.name.clone(), group.listeners.len());
-            return Err(SupervisorError::Listeners(name, listeners, group.processes));
+            return Err(SupervisorError::Listeners(name, listeners, seats));
         }
     }
     Ok(config)

@@ -16,5 +16,7 @@ mod request;
 mod response;
 
 pub use frame::{limit, BadFrame, Header, Kind, HEADER_LEN, LAST, LOG_MAX};
-pub use request::{key, Request, RequestEncoder, Target, HEAD_ONLY, NO_BODY, RELOADING};
+pub use request::{
+    key, set_flags, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, NO_BODY, ONCE, RELOADING,
+};
 pub use response::{encode_head, Head, LogRecord, Outcome};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nginx_sys::{ngx_http_core_srv_conf_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_log_t};
 use ngx::ngx_log_error;
+use ngx_wsgi_host::scoreboard;
 use nix::unistd::geteuid;
 
 use super::daemon::DaemonOptions;
@@ -70,6 +71,11 @@ impl Default for MainConf {
 impl GroupDefinition {
     pub fn processes(&self) -> u16 {
         self.options.processes.unwrap_or(1)
+    }
+
+    /// Places for its processes in the tables.
+    pub fn seats(&self) -> u16 {
+        scoreboard::seats(self.processes())
     }
 
     pub fn threads(&self) -> u16 {

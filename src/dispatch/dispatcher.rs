@@ -144,12 +144,10 @@ impl Dispatcher {
         self.daemons().is_some_and(|daemons| daemons.reports[group].has_taken_up(process, request))
     }
 
-    /// A lease for a request that has to be sent again: on any free slot, else in the waiting line
-    /// of the process it was meant for, whose successor takes it up.
+    /// A lease for a request that has to be sent again.
     pub fn lease_again(&self, place: Place, process: usize) -> Option<Lease> {
         let (leases, group) = self.leases(place)?;
-        let free = leases.lease(group, self.worker);
-        Some(free.unwrap_or_else(|| leases.insist(group, process, self.worker)))
+        Some(leases.lease_again(group, process, self.worker))
     }
 
     /// Gives a slot back, and wakes a worker that waits for one.

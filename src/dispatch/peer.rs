@@ -12,7 +12,8 @@ use super::dispatcher::Place;
 use crate::exchange::Exchange;
 use crate::ffi::{code, guard, Request};
 
-/// A request that no process takes up is not sent more often than this.
+/// A request that no process takes up is not sent more often than this. Processes that reject it are
+/// asked to take it as it is well before.
 const ATTEMPTS: u32 = 8;
 
 /// nginx's `peer.init`: one try, by our own rules.

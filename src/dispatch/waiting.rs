@@ -40,7 +40,7 @@ impl Station {
     pub fn of(group: &crate::conf::GroupDefinition) -> Self {
         let ms = |seconds: u32| seconds as usize * 1000;
         Station {
-            idle: (0..group.processes()).map(|_| IdlePool::default()).collect(),
+            idle: (0..group.seats()).map(|_| IdlePool::default()).collect(),
             queue_timeout_ms: ms(group.options.queue_timeout.unwrap_or(0)),
             connect_timeout_ms: ms(group.options.connect_timeout.unwrap_or(CONNECT_TIMEOUT)),
             ..Station::default()

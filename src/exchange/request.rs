@@ -2,7 +2,7 @@
 
 use nginx_sys::{ngx_http_request_t, ngx_int_t, NGX_HTTP_HEAD};
 use ngx::ngx_log_error;
-use ngx_wsgi_host::wire::{self, RequestEncoder, HEAD_ONLY, NO_BODY, RELOADING};
+use ngx_wsgi_host::wire::{self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, ONCE, RELOADING};
 
 use super::{body, environ, Exchange};
 use crate::conf::LocationConf;
@@ -28,7 +28,7 @@ pub unsafe extern "C" fn create_request(r: *mut ngx_http_request_t) -> ngx_int_t
 fn write(r: Request, exchange: &Exchange) -> Option<()> {
     let unbuffered = r.request_body_no_buffering();
     let has_body = unbuffered || !r.body().is_null();
-    let frame = encode(r, exchange, has_body)?;
+    let frame = encode(r, exchange, has_body, unbuffered)?;
     // SAFETY: the request's pool outlives the chain.
     let mut out = unsafe { chain_of(r.pool()) };
     out.push_copy(&frame).then_some(())?;
@@ -49,11 +49,12 @@ fn write(r: Request, exchange: &Exchange) -> Option<()> {
     Some(())
 }
 
-fn encode(r: Request, exchange: &Exchange, has_body: bool) -> Option<Vec<u8>> {
+fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option<Vec<u8>> {
     let target = &exchange.target;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
     let mut encoder = RequestEncoder::new(&wire::Target {
         flags: flag(!has_body, NO_BODY)
+            | flag(once, ONCE)
             | flag(target.reloading, RELOADING)
             | flag(r.get().method == NGX_HTTP_HEAD as usize, HEAD_ONLY),
         id: exchange.id,
@@ -84,10 +85,29 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool) -> Option<Vec<u8>> {
 pub unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard("a request", code::ERROR, || {
         // SAFETY: as documented.
-        let Some(exchange) = Exchange::of(unsafe { Request::new(r) }) else { return code::OK };
+        let r = unsafe { Request::new(r) };
+        let Some(exchange) = Exchange::of(r) else { return code::OK };
+        if exchange.rejected {
+            mark_rejected(r, exchange.attempts < REJECTIONS);
+        }
         exchange.rewind();
         code::OK
     })
+}
+
+/// How often a request may meet a changed script before it takes what it finds.
+const REJECTIONS: u32 = 4;
+
+/// Notes in the REQUEST frame that it was rejected.
+fn mark_rejected(r: Request, reloading: bool) {
+    // SAFETY: create_request made the chain; its first buffer is the frame, in memory, and nginx
+    // sends it from its start again.
+    let frame = unsafe {
+        let b = (*(*r.upstream()).request_bufs).buf;
+        std::slice::from_raw_parts_mut((*b).start, (*b).end.offset_from((*b).start) as usize)
+    };
+    let keep = if reloading { u8::MAX } else { !RELOADING };
+    wire::set_flags(frame, |flags| flags & keep | AGAIN);
 }
 
 /// nginx's `abort_request`: nothing to do, the connection is closed.

@@ -143,7 +143,7 @@ impl Generation {
         };
         let mut held: Vec<OwnedFd> = Vec::new();
         for (index, group) in conf.groups.iter().enumerate() {
-            let (report, fd) = Reports::create(group.processes(), group.threads())?;
+            let (report, fd) = Reports::create(group.seats(), group.threads())?;
             let listeners = listen(&names, index, group, owner, &mut daemons)?;
             groups.push(group_config(group, core, &listeners, fd.as_raw_fd())?);
             daemons.reports.push(report);
@@ -197,7 +197,7 @@ impl Daemons {
 }
 
 fn shape_of(group: &GroupDefinition) -> GroupShape {
-    GroupShape { processes: group.processes(), threads: group.threads() }
+    GroupShape { processes: group.seats(), threads: group.threads() }
 }
 
 fn eventfd() -> Result<OwnedFd, StartError> {
@@ -222,7 +222,7 @@ fn listen(
     let mut listeners = Vec::new();
     // Known to daemons before the first is bound, so that a failure half-way unlinks them.
     daemons.addresses.push(Vec::new());
-    for process in 0..usize::from(group.processes()) {
+    for process in 0..usize::from(group.seats()) {
         let path = names.path(index, process);
         daemons.addresses[index].push(Address::new(&path));
         listeners.push((sockets::open(&path, owner)?, path));

@@ -1,35 +1,46 @@
 //! A daemon process between ready and exit.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::unistd::write;
 
 use super::signals::Signals;
-use super::{DRAINING, READY};
 use crate::config::GroupConfig;
 use crate::python::Runtime;
 use crate::server::Host;
+use crate::succession::{Heard, Order, Succession, Word};
 
 /// Longest time that idle threads take to leave once nothing holds them.
 const LAST_THREADS: Duration = Duration::from_secs(10);
 
-/// Serves until a signal or the supervisor's end, then finishes. Returns the exit code.
+/// Why a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// A signal, or the supervisor's own end.
+    Requested,
+    /// Its successor has taken over.
+    Replaced,
+}
+
+/// Serves until a signal, a successor or the supervisor's end, then finishes. Returns the exit code.
 pub fn live(
     group: &GroupConfig,
-    control: BorrowedFd<'_>,
+    succession: &Succession,
     signals: &Signals,
     host: &Host,
     runtime: &Runtime,
 ) -> i32 {
-    tell(control, READY);
+    tell(succession, &Word::Ready);
     tracing::info!("daemon process of group \"{}\" is ready", group.name);
-    wait_for_end(control, signals);
+    let end = wait_for_end(succession, signals);
     tracing::info!("shutdown requested for daemon process of group \"{}\"", group.name);
-    tell(control, DRAINING);
+    tell(succession, &Word::Draining);
+    if end == End::Replaced {
+        succession.hand_over();
+    }
     if group.shutdown_timeout > 0 {
         arm_reaper(group.name.clone(), Duration::from_secs(group.shutdown_timeout.into()));
     }
@@ -58,20 +69,27 @@ fn expire(group: &str) -> ! {
     unsafe { libc::_exit(1) }
 }
 
-fn wait_for_end(control: BorrowedFd<'_>, signals: &Signals) {
+fn wait_for_end(succession: &Succession, signals: &Signals) -> End {
     loop {
         let mut ends = [
-            PollFd::new(control, PollFlags::POLLIN),
+            PollFd::new(succession.control().as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         ];
         match poll(&mut ends, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINVAL | Errno::ENOMEM) => return,
+            Err(Errno::EINVAL | Errno::ENOMEM) => return End::Requested,
             Err(_) => {}
+            Ok(_) if ends[1].any() == Some(true) => return End::Requested,
+            Ok(_) => match succession.control().hear() {
+                Heard::Said(Order::HandOver) => return End::Replaced,
+                Heard::Said(Order::Stay(change)) => succession.stay(&change),
+                Heard::Nothing => {}
+                Heard::Closed | Heard::Nonsense => return End::Requested,
+            },
         }
     }
 }
 
-fn tell(control: BorrowedFd<'_>, byte: u8) {
+fn tell(succession: &Succession, word: &Word) {
     // Fails when the supervisor has gone, which ends this process anyway.
-    let _ = write(control, &[byte]);
+    let _ = succession.control().say(word);
 }

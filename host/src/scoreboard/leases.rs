@@ -33,7 +33,7 @@ impl ProcessState {
 /// One group's part of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupShape {
-    /// Processes of the group.
+    /// Seats of the group's processes, see [`super::seats`].
     pub processes: u16,
     /// Slots (request threads) of each process.
     pub threads: u16,
@@ -221,11 +221,23 @@ impl Leases {
         }
     }
 
-    /// Takes a slot of this process whether one is free or not, in any state: for a request that
-    /// was sent to it, never taken up, and has to be sent again. The surplus waits for a thread.
-    pub fn insist(&self, group: usize, process: usize, worker: usize) -> Lease {
+    /// Takes a slot for a request that was sent to `process`, not taken up there, and has to be sent
+    /// again: of the newest process that is ready and has one. When none has, the surplus waits for
+    /// a thread of the newest, or of one that is starting, or of the successor in the same seat.
+    pub fn lease_again(&self, group: usize, process: usize, worker: usize) -> Lease {
+        let threads = u32::from(self.shape.groups[group].threads);
         loop {
-            if let Some(lease) = self.take(group, process, self.load(group, process), worker) {
+            let (process, word) = (0..self.shape.processes_of(group).len())
+                .map(|process| (process, self.load(group, process)))
+                .filter(|(_, word)| {
+                    matches!(word.state(), ProcessState::Ready | ProcessState::Starting)
+                })
+                .max_by_key(|(_, word)| {
+                    let ready = word.state() == ProcessState::Ready;
+                    (ready, word.busy() < threads, word.incarnation())
+                })
+                .unwrap_or((process, self.load(group, process)));
+            if let Some(lease) = self.take(group, process, word, worker) {
                 return lease;
             }
         }
@@ -330,9 +342,12 @@ impl Leases {
         })
     }
 
-    /// Begins the next life of a process slot: starting, nothing taken. Returns the incarnation.
+    /// Begins the next life of a seat: starting, nothing taken. Returns the incarnation, the highest
+    /// of the group.
     pub fn begin(&self, group: usize, process: usize) -> u32 {
-        let incarnation = self.incarnation(group, process).wrapping_add(1);
+        let seats = 0..self.shape.processes_of(group).len();
+        let newest = seats.map(|seat| self.incarnation(group, seat)).max().unwrap_or(0);
+        let incarnation = newest.wrapping_add(1);
         let word = Word::new(ProcessState::Starting, 0, incarnation);
         self.word(group, process).store(word.0, Ordering::Release);
         incarnation
@@ -380,6 +395,22 @@ mod tests {
         let order: Vec<_> = (0..4).map(|_| leases.lease(0, 0).unwrap().process).collect();
         assert_eq!(order, [0, 1, 0, 1]);
         assert_eq!(leases.lease(0, 0), None);
+    }
+
+    #[test]
+    fn a_request_that_is_sent_again_goes_to_the_newest_process() {
+        let leases = table(3, 1, 1);
+        ready(&leases, 2);
+        ready(&leases, 0);
+        let processes = || leases.lease_again(0, 1, 0).process;
+        assert_eq!([processes(), processes()], [0, 2]);
+        // All slots are taken: it waits for the newest.
+        assert_eq!(processes(), 0);
+        leases.set_state(0, 0, ProcessState::Gone);
+        leases.set_state(0, 2, ProcessState::Draining);
+        assert_eq!(processes(), 1);
+        leases.begin(0, 2);
+        assert_eq!(processes(), 2);
     }
 
     #[test]

@@ -147,8 +147,7 @@ impl Host {
         &self.shared.reports
     }
 
-    /// A planned end: accepts no more, asks nginx to close its connections and serves what comes
-    /// on them until then. Returns whether all threads have ended within `timeout`; `None` waits
+    /// A planned end: asks nginx to close its connections and serves what comes until then. Returns whether all threads have ended within `timeout`; `None` waits
     /// for ever.
     pub fn drain(&self, timeout: Option<Duration>) -> bool {
         self.shared.drain();
@@ -220,10 +219,9 @@ impl Shared {
                 thread::sleep(EXHAUSTED_PAUSE);
             }
         }
-        if !self.is_draining() {
-            // Fails only when draining has begun in between: then nobody is to accept.
-            let _ = self.epoll.modify(listener, &mut once(LISTENER));
-        }
+        // Also while draining: nginx may have been on its way. Cannot fail, the listener stays
+        // registered.
+        let _ = self.epoll.modify(listener, &mut once(LISTENER));
         let socket = OwnedFd::from(accepted.ok()?.0);
         self.is_welcome(&socket).then(|| self.registry.add(socket))
     }
@@ -271,10 +269,6 @@ impl Shared {
 
     fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        if let Some(listener) = &self.listener {
-            // Fails when it has been done before.
-            let _ = self.epoll.delete(listener);
-        }
         self.registry.all().iter().for_each(|connection| connection.go_away());
         if self.registry.is_empty() {
             self.end();

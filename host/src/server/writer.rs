@@ -98,6 +98,11 @@ impl Writer {
     /// Ends the exchange; with `goaway`, the connection's last one.
     pub fn end(&mut self, socket: &Socket, outcome: Outcome, goaway: bool) -> Result<(), Errno> {
         let outcome = match outcome {
+            Outcome::Rejected => {
+                self.queued.extend_from_slice(&Header::new(Kind::Reject, 0, 0).encode());
+                self.open = false;
+                return self.flush(socket, &[]);
+            }
             Outcome::Complete if !self.responded => Outcome::Failed,
             Outcome::Failed if self.sent => Outcome::Aborted,
             outcome => outcome,

@@ -1,44 +1,46 @@
-//! A place for a process, and the process in it.
+//! A process slot of a group, and the processes that have to do with it.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::unistd::{read, Pid};
+use nix::unistd::Pid;
 
 use super::backoff::Backoff;
 use super::lines::LogPipe;
 use crate::log::{Level, LogFile, PipeLine};
-use crate::process::{DRAINING, READY};
+use crate::succession::{Control, Heard, Wish, Word};
 
-/// One process slot of a group.
+/// One of the `processes=` of a group.
 pub struct Slot {
     pub group: usize,
-    pub process: usize,
-    /// Where the process's lines go.
+    /// The seat of the current process; its successor after a crash gets the same.
+    pub seat: usize,
+    /// Where the processes' lines go.
     pub log: Arc<LogFile>,
     pub backoff: Backoff,
-    pub child: Option<Child>,
-    /// When to start the next process.
+    /// The process that serves, or is about to.
+    pub current: Option<Child>,
+    /// The one that starts beside it and takes over when it is ready.
+    pub successor: Option<Child>,
+    /// Those that have been taken over from and finish what they have.
+    pub retiring: Vec<Child>,
+    /// When to start the next current process.
     pub due: Option<Instant>,
+    /// What a successor is to be started for, as soon as there is a seat.
+    pub wish: Option<Wish>,
 }
 
 /// A running daemon process.
 pub struct Child {
     pub pid: Pid,
+    pub seat: usize,
     /// `None` once the process has closed its end.
-    pub control: Option<OwnedFd>,
+    pub control: Option<Control>,
     pub pipe: LogPipe,
+    /// What it was started for, if it is a successor.
+    pub wish: Option<Wish>,
     pub ready_since: Option<Instant>,
     pub draining: bool,
-}
-
-/// What a process says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    Ready,
-    Draining,
 }
 
 impl Child {
@@ -47,42 +49,74 @@ impl Child {
         self.ready_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Reads what the process says. It may be hostile: only the first word of each kind counts.
-    pub fn listen(&mut self) -> Vec<Change> {
-        let mut bytes = [0; 16];
-        let Some(control) = &self.control else { return Vec::new() };
-        let read = match read(control, &mut bytes) {
-            Err(Errno::EAGAIN | Errno::EINTR) => return Vec::new(),
-            Ok(0) | Err(_) => {
+    /// Reads what the process says. It may be hostile: only the first word of each kind counts,
+    /// and only while it makes sense.
+    pub fn listen(&mut self) -> Option<Word> {
+        let word = match self.control.as_ref()?.hear() {
+            Heard::Nothing => return None,
+            Heard::Closed | Heard::Nonsense => {
                 self.control = None;
-                return Vec::new();
+                return None;
             }
-            Ok(n) => n,
+            Heard::Said(word) => word,
         };
-        bytes[..read].iter().filter_map(|byte| self.heard(*byte)).collect()
-    }
-
-    fn heard(&mut self, byte: u8) -> Option<Change> {
-        match byte {
-            READY if self.ready_since.is_none() && !self.draining => {
-                self.ready_since = Some(Instant::now());
-                Some(Change::Ready)
-            }
-            DRAINING if !self.draining => {
-                self.draining = true;
-                Some(Change::Draining)
-            }
-            _ => None,
+        let fits = match &word {
+            Word::Ready => self.ready_since.is_none() && !self.draining,
+            Word::Draining => !self.draining,
+            Word::Replace(_) => self.ready_since.is_some() && !self.draining,
+        };
+        match word {
+            Word::Ready if fits => self.ready_since = Some(Instant::now()),
+            Word::Draining => self.draining = true,
+            _ => {}
         }
+        fits.then_some(word)
     }
 }
 
+/// What a process was in its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Current,
+    Successor,
+    Retiring,
+}
+
 impl Slot {
-    /// Writes what the process has logged.
-    pub fn read_log(&mut self, group: &str) {
-        let Some(child) = &mut self.child else { return };
-        let (log, pid) = (&self.log, child.pid.as_raw());
-        child.pipe.read(|line| write(log, pid, group, line));
+    /// All its processes.
+    pub fn children(&self) -> impl Iterator<Item = &Child> {
+        self.current.iter().chain(&self.successor).chain(&self.retiring)
+    }
+
+    /// One of its processes.
+    pub fn child(&mut self, pid: Pid) -> Option<&mut Child> {
+        let children = self.current.iter_mut().chain(&mut self.successor);
+        children.chain(&mut self.retiring).find(|child| child.pid == pid)
+    }
+
+    /// Takes a process out that has ended.
+    pub fn remove(&mut self, pid: Pid) -> Option<(Child, Role)> {
+        let is_it = |child: &mut Child| child.pid == pid;
+        if let Some(child) = self.current.take_if(is_it) {
+            return Some((child, Role::Current));
+        }
+        if let Some(child) = self.successor.take_if(is_it) {
+            return Some((child, Role::Successor));
+        }
+        let position = self.retiring.iter().position(|child| child.pid == pid)?;
+        Some((self.retiring.swap_remove(position), Role::Retiring))
+    }
+
+    /// Whether the seat is one of its own, now or as soon as a process is due.
+    pub fn sits_on(&self, seat: usize) -> bool {
+        self.seat == seat || self.children().any(|child| child.seat == seat)
+    }
+
+    /// Writes what a process has logged.
+    pub fn read_log(&mut self, pid: Pid, group: &str) {
+        let log = Arc::clone(&self.log);
+        let Some(child) = self.child(pid) else { return };
+        child.pipe.read(|line| write(&log, pid.as_raw(), group, line));
     }
 
     /// Writes all that a dead process has left.

@@ -1,26 +1,32 @@
 //! Starting a daemon process.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::sys::signal::SigSet;
-use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
 use nix::unistd::{fork, getpid, pipe2, ForkResult};
 
-use super::child::{Child, Slot};
+use super::child::Child;
 use super::lines::LogPipe;
-use crate::config::SupervisorConfig;
+use crate::config::{GroupConfig, SupervisorConfig};
+use crate::log::Level;
 use crate::process::{self, Start, Title};
+use crate::succession::{Control, Succession, Wish};
 
-/// Forks a process for `slot`. Returns in the supervisor only.
-pub fn start(config: &SupervisorConfig, slot: &Slot, title: Title) -> Result<Child, Errno> {
-    let stream = SockType::Stream;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, stream, None, SockFlag::SOCK_CLOEXEC)?;
+/// Forks a process of `group` for `seat`. Returns in the supervisor only.
+pub fn start(
+    config: &SupervisorConfig,
+    group: &GroupConfig,
+    seat: usize,
+    wish: Option<Wish>,
+    level: Level,
+    title: Title,
+) -> Result<Child, Errno> {
+    let (ours, theirs) = Control::pair()?;
     let (log, log_end) = pipe2(OFlag::O_CLOEXEC)?;
-    for fd in [&ours, &log] {
-        set_nonblocking(fd)?;
-    }
+    set_nonblocking(&log)?;
     let supervisor = getpid();
     // A signal between fork and the child's own set-up must not be read by handlers it inherits.
     let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
@@ -28,14 +34,15 @@ pub fn start(config: &SupervisorConfig, slot: &Slot, title: Title) -> Result<Chi
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
         let start = Start {
-            group: &config.groups[slot.group],
+            group,
             python: &config.python,
-            process: slot.process,
+            seat,
             worker_uid: config.worker_uid,
             supervisor,
-            level: slot.log.threshold(),
+            level,
             title,
-            control: theirs,
+            succession: Arc::new(Succession::new(theirs)),
+            wish: wish.as_ref(),
             log: log_end,
         };
         std::process::exit(process::run(&start));
@@ -44,7 +51,7 @@ pub fn start(config: &SupervisorConfig, slot: &Slot, title: Title) -> Result<Chi
     match forked? {
         ForkResult::Parent { child: pid } => {
             let (control, pipe) = (Some(ours), LogPipe::new(log));
-            Ok(Child { pid, control, pipe, ready_since: None, draining: false })
+            Ok(Child { pid, seat, control, pipe, wish, ready_since: None, draining: false })
         }
         ForkResult::Child => std::process::exit(1),
     }

@@ -4,21 +4,19 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{kill, Signal};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
-use nix::unistd::{read, write};
+use nix::unistd::{read, Pid};
 
-use super::child::{Change, Slot};
-use super::{death, fork};
-use crate::config::{GroupConfig, SupervisorConfig};
+use super::child::{Child, Slot};
+use crate::config::SupervisorConfig;
 use crate::log::LogFile;
 use crate::process::Title;
-use crate::scoreboard::{Leases, ProcessState, Reports};
+use crate::scoreboard::{Leases, ProcessState};
 
 /// What daemon processes get beyond their own shutdown timeout before they are killed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -47,8 +45,10 @@ pub(super) struct Stop {
 enum Source {
     Signals,
     Lifeline,
-    Control(usize),
-    Log(usize),
+    Control(usize, Pid),
+    Log(usize, Pid),
+    /// A connection at a seat where nobody sits.
+    Straggler(usize, usize),
 }
 
 impl Supervisor {
@@ -56,8 +56,11 @@ impl Supervisor {
     pub fn run(&mut self) {
         let now = Instant::now();
         self.slots.iter_mut().for_each(|slot| slot.due = Some(now));
-        while self.stop.is_none() || self.slots.iter().any(|slot| slot.child.is_some()) {
-            self.start_due();
+        while self.stop.is_none() || self.children().next().is_some() {
+            if self.stop.is_none() {
+                self.start_due();
+                self.start_successors();
+            }
             for source in self.wait() {
                 self.handle(source);
             }
@@ -88,15 +91,28 @@ impl Supervisor {
             sources.push((self.lifeline.as_fd(), Source::Lifeline));
         }
         for (index, slot) in self.slots.iter().enumerate() {
-            let Some(child) = &slot.child else { continue };
-            if let Some(control) = &child.control {
-                sources.push((control.as_fd(), Source::Control(index)));
+            for child in slot.children() {
+                if let Some(control) = &child.control {
+                    sources.push((control.as_fd(), Source::Control(index, child.pid)));
+                }
+                if child.pipe.is_open() {
+                    sources.push((child.pipe.as_fd(), Source::Log(index, child.pid)));
+                }
             }
-            if child.pipe.is_open() {
-                sources.push((child.pipe.as_fd(), Source::Log(index)));
+        }
+        if self.stop.is_none() {
+            for group in 0..self.config.groups.len() {
+                for seat in self.vacant_seats(group) {
+                    sources.push((self.listener(group, seat), Source::Straggler(group, seat)));
+                }
             }
         }
         sources
+    }
+
+    /// All processes.
+    pub(super) fn children(&self) -> impl Iterator<Item = &Child> {
+        self.slots.iter().flat_map(Slot::children)
     }
 
     fn timeout(&self) -> PollTimeout {
@@ -114,11 +130,12 @@ impl Supervisor {
         match source {
             Source::Signals => self.read_signals(),
             Source::Lifeline => self.read_lifeline(),
-            Source::Control(index) => self.read_control(index),
-            Source::Log(index) => {
+            Source::Control(index, pid) => self.read_control(index, pid),
+            Source::Log(index, pid) => {
                 let slot = &mut self.slots[index];
-                slot.read_log(&self.config.groups[slot.group].name);
+                slot.read_log(pid, &self.config.groups[slot.group].name);
             }
+            Source::Straggler(group, seat) => self.send_away(group, seat),
         }
     }
 
@@ -148,87 +165,6 @@ impl Supervisor {
         }
     }
 
-    fn read_control(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        let (group, process) = (slot.group, slot.process);
-        let changes = slot.child.as_mut().map(|child| child.listen()).unwrap_or_default();
-        for change in changes {
-            match change {
-                Change::Ready if self.stop.is_none() => {
-                    self.leases.set_state(group, process, ProcessState::Ready);
-                    self.wake_waiting(group);
-                }
-                _ => self.leases.set_state(group, process, ProcessState::Draining),
-            }
-        }
-    }
-
-    /// As many workers as there are new slots learn that there is something to lease.
-    fn wake_waiting(&self, group: usize) {
-        for _ in 0..self.config.groups[group].threads {
-            let Some(worker) = self.leases.next_waiting(group) else { return };
-            if let Some(wakeup) = self.wakeups.get(worker) {
-                // Fails only when the counter is full, which wakes the worker as well.
-                let _ = write(wakeup, &1u64.to_ne_bytes());
-            }
-        }
-    }
-
-    fn start_due(&mut self) {
-        if self.stop.is_some() {
-            return;
-        }
-        let now = Instant::now();
-        for slot in self.slots.iter_mut().filter(|slot| slot.due.is_some_and(|due| due <= now)) {
-            slot.due = None;
-            self.leases.begin(slot.group, slot.process);
-            match fork::start(&self.config, slot, self.title) {
-                Ok(child) => slot.child = Some(child),
-                Err(errno) => {
-                    self.leases.set_state(slot.group, slot.process, ProcessState::Gone);
-                    slot.due = Some(now + slot.backoff.pause(Duration::ZERO));
-                    let name = &self.config.groups[slot.group].name;
-                    tracing::error!(
-                        level = 2u64,
-                        "cannot start a daemon process of group \"{name}\": {}",
-                        errno.desc()
-                    );
-                }
-            }
-        }
-    }
-
-    fn reap(&mut self) {
-        for index in 0..self.slots.len() {
-            let Some(child) = &self.slots[index].child else { continue };
-            let status = waitpid(child.pid, Some(WaitPidFlag::WNOHANG));
-            if let Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) = status {
-                self.bury(index, &status);
-            }
-        }
-    }
-
-    fn bury(&mut self, index: usize, status: &WaitStatus) {
-        let slot = &mut self.slots[index];
-        let Some(mut child) = slot.child.take() else { return };
-        self.leases.set_state(slot.group, slot.process, ProcessState::Gone);
-        let group = &self.config.groups[slot.group];
-        slot.drain_log(&mut child, &group.name);
-        let manner = death::manner(status);
-        let planned = self.stop.is_some() || matches!(status, WaitStatus::Exited(_, 0));
-        let running = last_words(group, slot.process);
-        let text =
-            format!("daemon process {} of group \"{}\" {manner}{running}", child.pid, group.name);
-        if planned {
-            tracing::info!("{text}");
-        } else {
-            tracing::error!("{text}");
-        }
-        if self.stop.is_none() {
-            slot.due = Some(Instant::now() + slot.backoff.pause(child.ready_for()));
-        }
-    }
-
     fn begin_stop(&mut self, why: &str) {
         if self.stop.is_some() {
             return;
@@ -241,8 +177,9 @@ impl Supervisor {
         self.stop = Some(Stop { kill_at: (!waits_forever).then(|| Instant::now() + left) });
         for slot in &mut self.slots {
             slot.due = None;
-            if slot.child.is_some() {
-                self.leases.set_state(slot.group, slot.process, ProcessState::Draining);
+            slot.wish = None;
+            for child in slot.children() {
+                self.leases.set_state(slot.group, child.seat, ProcessState::Draining);
             }
         }
         self.signal_all(Signal::SIGTERM);
@@ -257,7 +194,7 @@ impl Supervisor {
     }
 
     fn signal_all(&self, signal: Signal) {
-        for child in self.slots.iter().filter_map(|slot| slot.child.as_ref()) {
+        for child in self.children() {
             // Not reaped yet, so the pid is still this child's.
             let _ = kill(child.pid, signal);
         }
@@ -273,18 +210,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// What a dead process was running, as its report says. The report is mapped for this moment only:
-/// processes of other groups are forked from this one and must not inherit it.
-fn last_words(group: &GroupConfig, process: usize) -> String {
-    // SAFETY: the configuration names the group's report, which stays open in the supervisor.
-    let report = unsafe { BorrowedFd::borrow_raw(group.report) };
-    let Ok(reports) = Reports::open(report, group.processes, group.threads) else {
-        return String::new();
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let running = reports.running(process);
-    reports.clear(process);
-    death::requests(&running, now.as_micros() as u64)
 }

@@ -17,7 +17,7 @@ use super::SupervisorError;
 use crate::config::SupervisorConfig;
 use crate::log::LogFile;
 use crate::process::Title;
-use crate::scoreboard::{GroupShape, Leases, Shape};
+use crate::scoreboard::{seats, GroupShape, Leases, Shape};
 
 /// The signals the supervisor reads; of all others only SIGPIPE is not left at its default.
 const READ: [Signal; 7] = [
@@ -42,7 +42,8 @@ pub fn supervisor(
     chdir("/")?;
     let signals = signals()?;
     let shape = config.groups.iter();
-    let shape = shape.map(|g| GroupShape { processes: g.processes, threads: g.threads }).collect();
+    let shape =
+        shape.map(|g| GroupShape { processes: seats(g.processes), threads: g.threads }).collect();
     let shape = Shape::new(shape, config.wakeups.len());
     let leases = Leases::open(own(config.leases)?.as_fd(), shape)?;
     let mut slots = Vec::new();
@@ -51,13 +52,16 @@ pub fn supervisor(
             Some(own) => Arc::new(LogFile::adopt(own)?),
             None => Arc::clone(&log),
         };
-        slots.extend((0..usize::from(group.processes)).map(|process| Slot {
+        slots.extend((0..usize::from(group.processes)).map(|seat| Slot {
             group: index,
-            process,
+            seat,
             log: Arc::clone(&group_log),
             backoff: Backoff::default(),
-            child: None,
+            current: None,
+            successor: None,
+            retiring: Vec::new(),
             due: None,
+            wish: None,
         }));
     }
     let wakeups = config.wakeups.iter().copied().map(own).collect::<Result<_, _>>()?;

@@ -8,6 +8,10 @@ pub const NO_BODY: u8 = 1;
 pub const RELOADING: u8 = 2;
 /// Request flag: the client asked with HEAD, so no DATA is to be sent.
 pub const HEAD_ONLY: u8 = 4;
+/// Request flag: its body goes to one process only, so it cannot be sent again.
+pub const ONCE: u8 = 8;
+/// Request flag: it has been sent before, and rejected.
+pub const AGAIN: u8 = 16;
 
 const VERSION: u8 = 1;
 
@@ -80,7 +84,7 @@ pub struct RequestEncoder {
 /// The target and times of a request, as they travel and as the host sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`].
+    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`], [`ONCE`], [`AGAIN`].
     pub flags: u8,
     /// Unique within the generation; names the request in reports.
     pub id: u64,
@@ -176,6 +180,14 @@ impl RequestEncoder {
         }
         self.out[..HEADER_LEN].copy_from_slice(&Header::new(Kind::Request, 0, len).encode());
         Ok(self.out)
+    }
+}
+
+/// Changes the flags of a finished REQUEST frame.
+pub fn set_flags(frame: &mut [u8], change: impl FnOnce(u8) -> u8) {
+    // Behind the frame's header and the version, where `RequestEncoder::new` puts them.
+    if let Some(flags) = frame.get_mut(HEADER_LEN + 1) {
+        *flags = change(*flags);
     }
 }
 
@@ -278,6 +290,15 @@ mod tests {
             prop_assume!(cut < payload.len());
             prop_assert!(Request::decode(&payload[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn flags_can_be_changed_later() {
+        let target = Target { flags: RELOADING | NO_BODY, ..Target::default() };
+        let mut frame = RequestEncoder::new(&target).finish().unwrap();
+        set_flags(&mut frame, |flags| flags & !RELOADING | AGAIN);
+        assert_eq!(Request::decode(&frame[HEADER_LEN..]).unwrap().flags, NO_BODY | AGAIN);
+        set_flags(&mut [], |flags| flags | AGAIN);
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub enum Outcome {
     Failed = 1,
     /// The application failed in the middle of the body: the client must see that.
     Aborted = 2,
+    /// Another process is to run the request, no application has seen it. Never in an END frame: a
+    /// REJECT frame stands in its place.
+    Rejected = 3,
 }
 
 impl Outcome {

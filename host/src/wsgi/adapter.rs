@@ -14,7 +14,7 @@ use crate::python::exception::Exception;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::{Kind, Object, Py, PyResult};
 use crate::python::{record, Runtime};
-use crate::script;
+use crate::script::{self, Loaded};
 use crate::wire::{Outcome, Request, HEAD_ONLY};
 
 /// What the request's objects are made of.
@@ -59,7 +59,7 @@ impl Call<'_> {
         let input = input::input(&objects.types.input, scope)?;
         let errors = stream::errors(objects.types.errors(), scope)?;
         let outcome = match self.application() {
-            Some(application) => {
+            Ok(application) => {
                 let own = Own {
                     input: &input,
                     errors: &errors,
@@ -71,31 +71,35 @@ impl Call<'_> {
                 let environ = environ::build(py, self.interpreter, config, self.request, &own)?;
                 self.run(&application, &environ, &data)?
             }
-            None => Outcome::Failed,
+            Err(outcome) => outcome,
         };
         stream::finish(py, &errors);
         drop(current);
         Ok(outcome)
     }
 
-    /// The callable; `None` was logged.
-    fn application(&self) -> Option<Object> {
-        let namespace = script::load(self.py, self.runtime, self.interpreter, self.request)?;
+    /// The callable, or how the exchange ends without one.
+    fn application(&self) -> Result<Object, Outcome> {
+        let namespace = match script::load(self.py, self.runtime, self.interpreter, self.request) {
+            Loaded::Namespace(namespace) => namespace,
+            Loaded::Failed => return Err(Outcome::Failed),
+            Loaded::Elsewhere => return Err(Outcome::Rejected),
+        };
         let name = String::from_utf8_lossy(self.request.callable);
         let found = self.py.str(&name).and_then(|name| namespace.get_item(&name));
         match found {
-            Ok(Some(application)) => Some(application),
+            Ok(Some(application)) => Ok(application),
             Ok(None) => {
                 let script = &self.script;
                 let line = format!(
                     "Target WSGI script '{script}' does not contain WSGI application '{name}'."
                 );
                 record::line(self.py, Level::Error, line.as_bytes());
-                None
+                Err(Outcome::Failed)
             }
             Err(raised) => {
                 self.log_exception(Exception::take(self.py, raised));
-                None
+                Err(Outcome::Failed)
             }
         }
     }

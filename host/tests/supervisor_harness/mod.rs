@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ngx_wsgi_host::config::{ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig};
-use ngx_wsgi_host::scoreboard::{GroupShape, Leases, ProcessState, Reports, Shape};
+use ngx_wsgi_host::scoreboard::{seats, GroupShape, Leases, ProcessState, Reports, Shape};
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{memfd_create, MFdFlags};
@@ -80,14 +80,15 @@ impl Supervised {
             passed[passed.len() - 1].as_raw_fd()
         };
         let shape =
-            groups.iter().map(|g| GroupShape { processes: g.processes, threads: g.threads });
+            groups.iter().map(|g| GroupShape { processes: seats(g.processes), threads: g.threads });
         let (leases, leases_fd) = Leases::create(Shape::new(shape.collect(), 1)).unwrap();
         let (mut reports, mut sockets) = (Vec::new(), Vec::new());
         for group in &mut groups {
-            let (report, fd) = Reports::create(group.processes, group.threads).unwrap();
+            let (report, fd) = Reports::create(seats(group.processes), group.threads).unwrap();
             reports.push(report);
             group.report = pass(fd);
-            let paths = (0..group.processes).map(|i| dir.join(format!("{}.{i}.sock", group.name)));
+            let paths =
+                (0..seats(group.processes)).map(|i| dir.join(format!("{}.{i}.sock", group.name)));
             let paths: Vec<PathBuf> = paths.collect();
             for path in paths.iter().cloned() {
                 let listener = UnixListener::bind(&path).unwrap();
