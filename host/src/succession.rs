@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-pub use control::{Control, Heard, Order, Word};
+pub use control::{Control, Heard, Order, SayError, Word};
 
 /// Longest time that a request is held for a successor; afterwards the old code runs it.
 const HOLD: Duration = Duration::from_secs(30);
@@ -107,8 +107,7 @@ impl Succession {
                 std::process::id(),
                 change.of.shown()
             );
-            let wish = Wish { change: change.clone(), loaded };
-            if let Err(error) = self.control.say(&Word::Replace(wish)) {
+            if let Err(error) = self.wish(change, loaded) {
                 tracing::error!("cannot ask for a successor: {error}");
                 return Verdict::Stay;
             }
@@ -124,6 +123,18 @@ impl Succession {
             Verdict::TakenOver
         } else {
             Verdict::Stay
+        }
+    }
+
+    fn wish(&self, change: &Change, loaded: Vec<ScriptIn>) -> Result<(), SayError> {
+        let say = |loaded| {
+            let change = change.clone();
+            self.control.say(&Word::Replace(Wish { change, loaded }))
+        };
+        match say(loaded) {
+            // Hundreds of scripts: the successor loads the others when they are asked for.
+            Err(SayError::TooLong) => say(Vec::new()),
+            said => said,
         }
     }
 
@@ -210,6 +221,14 @@ mod tests {
         assert_eq!(wish(&supervisor).change, change(Some(2)));
         succession.hand_over();
         assert_eq!(thread.join().unwrap(), Verdict::TakenOver);
+    }
+
+    #[test]
+    fn a_process_with_very_many_scripts_is_replaced_as_well() {
+        let (succession, supervisor) = pair();
+        let many = vec![change(None).of; 10_000];
+        assert_eq!(succession.ask(&change(Some(1)), many, false), Verdict::Stay);
+        assert_eq!(wish(&supervisor), Wish { change: change(Some(1)), loaded: Vec::new() });
     }
 
     #[test]
