@@ -1,5 +1,7 @@
 //! The Python modules `mod_wsgi` and `apache`, and the preparation of an interpreter.
 
+use std::ffi::CStr;
+
 use pyo3::ffi;
 
 use crate::config::RuntimeConfig;
@@ -9,16 +11,34 @@ use crate::python::object::{Kind, Object, Py, PyResult};
 use crate::python::record;
 use crate::wsgi::{Current, Types};
 
+/// A file of this crate as a C string.
+macro_rules! source {
+    ($path:literal) => {
+        match CStr::from_bytes_with_nul(concat!(include_str!($path), "\0").as_bytes()) {
+            Ok(source) => source,
+            Err(_) => panic!("a source with NUL in it"),
+        }
+    };
+}
+
 /// The release of mod_wsgi whose semantics are followed, as `mod_wsgi.version` tells it.
 pub const MOD_WSGI_VERSION: (u32, u32, u32) = (6, 0, 5);
 
-/// What can be said well in Python is.
-const BOOTSTRAP: &str = include_str!("api/bootstrap.py");
+/// What can be said well in Python is: run in this order in the namespace of each interpreter's
+/// module, before anything else.
+const SOURCES: [&CStr; 5] = [
+    source!("api/file_wrapper.py"),
+    source!("api/streams.py"),
+    source!("api/events.py"),
+    source!("api/log_handler.py"),
+    source!("api/bootstrap.py"),
+];
 
 /// The module `mod_wsgi` of one interpreter.
 pub struct Api {
     pub file_wrapper: Object,
     publish: Object,
+    event_callbacks: Object,
     join_threads: Object,
     active_requests: Object,
 }
@@ -51,11 +71,14 @@ impl Api {
             &namespace,
             const { &[function!(c"_log", log), function!(c"_current_request", current_request)] },
         )?;
-        run(py, &namespace)?;
+        let builtins = builtins()?;
+        namespace.set_item(&py.interned("__builtins__")?, &builtins)?;
+        SOURCES.iter().try_for_each(|source| run(py, source, &namespace))?;
         types.adopt_streams(py, &module)?;
         Ok(Api {
             file_wrapper: module.attr(c"FileWrapper")?,
             publish: module.attr(c"_publish")?,
+            event_callbacks: module.attr(c"event_callbacks")?,
             join_threads: module.attr(c"_join_threads")?,
             active_requests: module.attr(c"active_requests")?,
         })
@@ -71,14 +94,36 @@ impl Api {
         self.active_requests.remove_item(id)
     }
 
-    /// Calls the callbacks that wait for the process's end.
-    pub fn publish_stopping(&self, py: Py) -> PyResult<()> {
-        self.publish.call(&[&py.str("process_stopping")?]).map(drop)
+    /// Whether anybody wants to know of events.
+    pub fn has_subscribers(&self) -> bool {
+        !self.event_callbacks.is_empty_list()
+    }
+
+    /// Tells the subscribers of an event. What they raise is logged; `payload` is a dict, and has
+    /// what they returned afterwards.
+    pub fn publish(&self, py: Py, event: &str, payload: &Object) -> PyResult<()> {
+        self.publisher().publish(py, event, payload)
+    }
+
+    /// What publishes this interpreter's events.
+    pub fn publisher(&self) -> Publisher {
+        Publisher(self.publish.clone())
     }
 
     /// Waits for the application's threads that are no daemons.
     pub fn join_threads(&self, _: Py) -> PyResult<()> {
         self.join_threads.call(&[]).map(drop)
+    }
+}
+
+/// Publishes the events of an interpreter.
+#[derive(Clone)]
+pub struct Publisher(Object);
+
+impl Publisher {
+    /// As [`Api::publish`].
+    pub fn publish(&self, py: Py, event: &str, payload: &Object) -> PyResult<()> {
+        self.0.call(&[&py.interned(event)?, payload]).map(drop)
     }
 }
 
@@ -114,13 +159,14 @@ pub fn version(py: Py) -> PyResult<Object> {
     triple(py, MOD_WSGI_VERSION)
 }
 
-fn run(py: Py, namespace: &Object) -> PyResult<()> {
-    // SAFETY: attached; the source is a C string for the call, the namespace a live dict that gets
-    // the builtins it lacks.
+fn builtins() -> PyResult<Object> {
+    // SAFETY: attached; borrowed from the interpreter.
+    unsafe { Object::from_borrowed(ffi::PyEval_GetBuiltins()) }
+}
+
+fn run(_: Py, source: &CStr, namespace: &Object) -> PyResult<()> {
+    // SAFETY: attached; the namespace is a live dict.
     unsafe {
-        let builtins = Object::from_borrowed(ffi::PyEval_GetBuiltins())?;
-        namespace.set_item(&py.interned("__builtins__")?, &builtins)?;
-        let source = std::ffi::CString::new(BOOTSTRAP).unwrap_or_default();
         let code = Object::from_owned(ffi::Py_CompileString(
             source.as_ptr(),
             c"<mod_wsgi>".as_ptr(),
@@ -140,7 +186,8 @@ fn log(py: Py, tuple: &Object) -> PyResult<Object> {
     let arguments = arguments(py, "_log", tuple, 2, 2)?;
     let level = arguments[0].as_int().and_then(|n| u8::try_from(n).ok()).unwrap_or(4);
     let text = arguments[1].encode_utf8()?;
-    for line in text.as_bytes().unwrap_or_default().split(|byte| *byte == b'\n') {
+    let text = text.as_bytes().unwrap_or_default();
+    for line in text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n') {
         record::line(py, Level::from_number(level), line);
     }
     Ok(py.none())

@@ -129,3 +129,13 @@ pub struct RuntimeConfig {
     /// Version of nginx.
     pub server_version: (u32, u32, u32),
 }
+
+impl RuntimeConfig {
+    /// Where the runtime is, for log lines.
+    pub fn context(&self) -> String {
+        match self.process_group.as_str() {
+            "" => "embedded mode".to_owned(),
+            group => format!("daemon process '{group}'"),
+        }
+    }
+}

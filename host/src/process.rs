@@ -128,6 +128,14 @@ fn set_up(start: &Start<'_>) -> Result<signals::Signals, SetupError> {
 
 fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError> {
     let group = start.group;
+    let user = group.credentials.as_ref();
+    let user = user.map(|user| format!("uid={}, gid={} and ", user.uid, user.gid));
+    tracing::info!(
+        "Starting daemon process '{}' with {}threads={}.",
+        group.name,
+        user.unwrap_or_default(),
+        group.threads
+    );
     // SAFETY: the supervisor's configuration names the group's report, kept open above.
     let report = unsafe { BorrowedFd::borrow_raw(group.report) };
     let reports = Arc::new(Reports::open(report, seats(group.processes), group.threads)?);

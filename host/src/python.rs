@@ -5,6 +5,7 @@
 
 pub(crate) mod class;
 pub(crate) mod exception;
+pub(crate) mod gil;
 mod initialize;
 pub(crate) mod interpreter;
 pub(crate) mod object;
@@ -77,8 +78,13 @@ impl Runtime {
     ///
     /// [`StartError`] when the configuration names no usable Python.
     pub fn start(config: RuntimeConfig) -> Result<Arc<Self>, StartError> {
+        let context = config.context();
+        tracing::info!(
+            "Initializing Python runtime in {context}, version {}.",
+            initialize::version()
+        );
         initialize::initialize(&config)?;
-        tracing::info!("Initialized Python runtime {}", initialize::version());
+        tracing::info!("Attaching to Python main interpreter in {context}.");
         // SAFETY: initialising has attached this thread to the main interpreter.
         let main = unsafe { Interpreter::set_up(String::new(), &config) };
         Ok(Arc::new(Runtime {
@@ -93,19 +99,31 @@ impl Runtime {
         }))
     }
 
-    /// Ends all interpreters: on the thread that called [`Self::start`], when no request runs.
-    /// Threads that the application left behind are waited for, unless they are daemons.
-    pub fn stop(&self) {
-        let groups: Vec<_> = lock(&self.groups)
-            .drain()
-            .filter_map(|(_, slot)| match slot {
-                Slot::Made(interpreter) => Some(interpreter),
-                Slot::Making => None,
-            })
-            .collect();
-        for interpreter in groups.iter().chain([&self.main]) {
-            interpreter.wind_up();
-        }
+    /// Tells the subscribers in every interpreter, once, that the process is about to end and why:
+    /// on the thread that called [`Self::start`]. Requests may still run.
+    pub fn publish_stopping(&self, reason: &str) {
+        self.interpreters().iter().for_each(|interpreter| interpreter.publish_stopping(reason));
+    }
+
+    /// Ends all interpreters, the main one last: on the thread that called [`Self::start`], when no
+    /// request runs. Threads that the application left behind are waited for, unless they are
+    /// daemons. Interpreters that have not been told the `reason` are.
+    pub fn stop(&self, reason: &str) {
+        let context = self.config.context();
+        self.publish_stopping(reason);
+        tracing::info!("Destroying sub-interpreters in {context}.");
+        self.interpreters().iter().for_each(|interpreter| interpreter.wind_up());
+        tracing::info!("Python runtime has shut down in {context}.");
+    }
+
+    /// All interpreters that are made, the main one last.
+    fn interpreters(&self) -> Vec<Arc<Interpreter>> {
+        let groups = lock(&self.groups);
+        let made = groups.values().filter_map(|slot| match slot {
+            Slot::Made(interpreter) => Some(interpreter),
+            Slot::Making => None,
+        });
+        made.chain([&self.main]).cloned().collect()
     }
 
     /// The calling thread's way into Python. `id` counts request threads from 1.
@@ -223,6 +241,9 @@ impl RequestThread {
         let group = String::from_utf8_lossy(request.application_group);
         let (runtime, id) = (Arc::clone(&self.runtime), self.id);
         let (interpreter, state) = self.enter(&group)?;
+        if interpreter.is_observed() {
+            gil::start();
+        }
         let attached = state.attach();
         Ok(crate::wsgi::serve(attached.py(), &runtime, &interpreter, id, request, exchange))
     }

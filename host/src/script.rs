@@ -193,7 +193,9 @@ impl Script<'_> {
     fn execute(&self, name: &Object, what: &str) -> PyResult<Loaded> {
         let py = self.py;
         let shown = self.shown();
-        record::line(py, Level::Info, format!("{what} Python script file '{shown}'.").as_bytes());
+        let place = self.interpreter.describe();
+        let line = format!("{what} WSGI script '{shown}' into {place}.");
+        record::line(py, Level::Info, line.as_bytes());
         let path = self.path;
         let read = py.detach(|| {
             // The time first: a change while the file is read is seen at the next request.
@@ -203,7 +205,7 @@ impl Script<'_> {
         let (modified, source) = match read {
             Ok(read) => read,
             Err(error) => {
-                let line = format!("Could not read/compile source file '{shown}': {error}.");
+                let line = format!("Could not read or compile WSGI script '{shown}': {error}.");
                 record::line(py, Level::Error, line.as_bytes());
                 return Ok(Loaded::Failed);
             }
@@ -211,7 +213,7 @@ impl Script<'_> {
         let code = match self.compile(&source) {
             Ok(code) => code,
             Err(raised) => {
-                self.log_failure(Exception::take(py, raised), "read/compile source");
+                self.log_failure(Exception::take(py, raised), "compile");
                 return Ok(Loaded::Failed);
             }
         };
@@ -256,10 +258,16 @@ impl Script<'_> {
     }
 
     fn log_failure(&self, exception: Exception, what: &str) {
+        let shown = self.shown();
         let line = match what {
-            "exit in" => format!("SystemExit exception raised when doing exec of Python script file '{}'.", self.shown()),
-            "exec" => format!("Exception occurred processing Python script file '{}': Failed to exec Python script file.", self.shown()),
-            what => format!("Failed to {what} file '{}'.", self.shown()),
+            "compile" => format!("Could not read or compile WSGI script '{shown}'."),
+            "exit in" => {
+                format!(
+                    "SystemExit exception raised when doing exec of Python script file '{shown}'."
+                )
+            }
+            "exec" => format!("Unable to execute Python script file '{shown}'."),
+            what => format!("Failed to {what} file '{shown}'."),
         };
         exception.log(self.py, line.as_bytes());
     }

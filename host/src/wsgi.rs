@@ -2,6 +2,7 @@
 
 mod adapter;
 mod environ;
+mod events;
 mod file;
 mod input;
 mod output;

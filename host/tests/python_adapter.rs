@@ -256,7 +256,9 @@ fn headers_that_cannot_be_sent_are_a_failure() {
 fn exceptions_before_the_response_fail() {
     let answer = app("raise KeyError('before')");
     answer.expect_failure("KeyError: 'before'");
-    assert!(answer.log[1..].iter().any(|line| line.1.starts_with("Exception occurred processing")));
+    assert!(answer.log[1..]
+        .iter()
+        .any(|line| line.1.contains(" exception raised processing WSGI script")));
     assert!(answer.logged(Level::Error, "Traceback (most recent call last):"));
     assert!(answer.log.iter().all(|line| !line.1.contains('\n')));
     app("start_response('200 OK', [])\nraise KeyError('after')").expect_failure("after");

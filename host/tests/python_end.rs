@@ -16,7 +16,7 @@ import atexit, mod_wsgi, sys, threading, time
 
 @mod_wsgi.subscribe_shutdown
 def stopping(name, **payload):
-    print(mod_wsgi.application_group, name, sorted(payload))
+    print(mod_wsgi.application_group, name, payload)
 
 @mod_wsgi.subscribe_shutdown
 def failing(name, **payload):
@@ -58,15 +58,28 @@ fn python_starts_and_ends() {
     })
     .join()
     .unwrap();
-    runtime.stop();
+    runtime.publish_stopping("maximum_requests");
+    runtime.stop("shutdown_signal");
     for group in ["", "group"] {
-        for line in ["process_stopping ['shutdown_reason']", "at exit", "thread done"] {
+        for line in
+            ["process_stopping {'shutdown_reason': 'maximum_requests'}", "at exit", "thread done"]
+        {
             let text = format!("{group} {line}");
             assert!(process_log().has(Level::Error, &text), "{text}:\n{}", process_log().text());
         }
     }
-    assert!(process_log().has(Level::Error, "ZeroDivisionError"));
-    runtime.stop();
+    let error = "ZeroDivisionError exception raised by event callback for 'process_stopping'.";
+    assert!(process_log().has(Level::Error, error));
+    assert!(process_log().has(Level::Error, "in failing"));
+    let log = process_log().text();
+    let order = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}:\n{log}"));
+    let ended = ["group thread done", "group at exit", " thread done", " at exit"];
+    let main = order("group at exit") + "group at exit".len();
+    assert!(order("process_stopping") < order(ended[0]) && order(ended[0]) < order(ended[1]));
+    assert!(log[main..].find(ended[2]) < log[main..].find(ended[3]), "{log}");
+    assert_eq!(log.matches("process_stopping {").count(), 2);
+    runtime.stop("shutdown_signal");
+    assert_eq!(process_log().text().matches("at exit").count(), 2);
     drop(runtime);
 }
 

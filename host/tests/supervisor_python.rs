@@ -114,5 +114,5 @@ fn the_shutdown_timeout_ends_a_request_that_hangs() {
     assert!(supervised.wait_exit().success());
     assert!(!is_alive(daemon));
     let log = supervised.log();
-    assert!(log.contains("shutdown timeout of daemon process group \"app\" expired"), "{log}");
+    assert!(log.contains("Shutdown timeout expired; aborting daemon process 'app'"), "{log}");
 }

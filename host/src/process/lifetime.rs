@@ -25,6 +25,16 @@ enum End {
     Replaced,
 }
 
+impl End {
+    /// As `process_stopping` says it.
+    fn reason(self) -> &'static str {
+        match self {
+            End::Requested => "shutdown_signal",
+            End::Replaced => "script_reload",
+        }
+    }
+}
+
 /// Serves until a signal, a successor or the supervisor's end, then finishes. Returns the exit code.
 pub fn live(
     group: &GroupConfig,
@@ -36,7 +46,7 @@ pub fn live(
     tell(succession, &Word::Ready);
     tracing::info!("daemon process of group \"{}\" is ready", group.name);
     let end = wait_for_end(succession, signals);
-    tracing::info!("shutdown requested for daemon process of group \"{}\"", group.name);
+    tracing::info!("Shutdown requested for daemon process '{}'.", group.name);
     tell(succession, &Word::Draining);
     if end == End::Replaced {
         succession.hand_over();
@@ -44,11 +54,14 @@ pub fn live(
     if group.shutdown_timeout > 0 {
         arm_reaper(group.name.clone(), Duration::from_secs(group.shutdown_timeout.into()));
     }
+    // No new connections from here on; subscribers hear of the end while requests still run.
+    host.drain(Some(Duration::ZERO));
+    runtime.publish_stopping(end.reason());
     // Without a limit of its own: the reaper has one, for this and for what follows.
     host.drain(None);
     host.stop(LAST_THREADS);
-    runtime.stop();
-    tracing::info!("exiting daemon process of group \"{}\"", group.name);
+    runtime.stop(end.reason());
+    tracing::info!("Exiting daemon process '{}'.", group.name);
     0
 }
 
@@ -64,7 +77,7 @@ fn arm_reaper(group: String, timeout: Duration) {
 }
 
 fn expire(group: &str) -> ! {
-    tracing::warn!("shutdown timeout of daemon process group \"{group}\" expired, aborting");
+    tracing::warn!("Shutdown timeout expired; aborting daemon process '{group}'.");
     // SAFETY: leaves at once without running exit handlers, which other threads may be inside of.
     unsafe { libc::_exit(1) }
 }

@@ -40,6 +40,11 @@ impl Exception {
         unsafe { ffi::PyErr_GivenExceptionMatches(self.class.as_ptr(), ffi::PyExc_SystemExit) != 0 }
     }
 
+    /// Its `sys.exc_info()`.
+    pub fn info(&self, py: Py) -> PyResult<Object> {
+        py.tuple(&[&self.class, &self.value, &self.traceback])
+    }
+
     /// Logs a header line and the traceback, one record a line.
     pub fn log(&self, py: Py, header: &[u8]) {
         record::line(py, Level::Error, header);
@@ -64,14 +69,16 @@ impl Exception {
         py.str("")?.call_method(c"join", &[&parts])?.encode_utf8()
     }
 
-    fn name(&self) -> String {
+    /// Name of its class.
+    pub fn name(&self) -> String {
         // SAFETY: an exception's class is a type object, whose name lives as long as it.
         unsafe {
             if ffi::PyType_Check(self.class.as_ptr()) == 0 {
-                return String::from("exception");
+                return String::from("unknown");
             }
             let class = self.class.as_ptr().cast::<ffi::PyTypeObject>();
-            CStr::from_ptr((*class).tp_name).to_string_lossy().into_owned()
+            let name = CStr::from_ptr((*class).tp_name).to_string_lossy();
+            name.rsplit('.').next().unwrap_or_default().to_owned()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An application group's interpreter, and what is prepared in it before application code runs.
 
 use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pyo3::ffi;
@@ -20,6 +21,10 @@ pub struct Interpreter {
     state: *mut ffi::PyInterpreterState,
     /// The state it was made with: enters it at the end.
     first: Mutex<Option<ThreadState>>,
+    /// Whether events of the interpreter have had a subscriber.
+    observed: AtomicBool,
+    /// Whether the process's end was published to it.
+    told: AtomicBool,
     /// Left to the process's end: dropping them would need the interpreter.
     objects: ManuallyDrop<Objects>,
 }
@@ -60,6 +65,8 @@ impl Interpreter {
             name,
             state,
             first: Mutex::new(Some(first)),
+            observed: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             objects: ManuallyDrop::new(objects?),
         })
     }
@@ -71,7 +78,7 @@ impl Interpreter {
         let state =
             unsafe { ThreadState::new(self.state) }.ok_or("no memory for a Python thread state")?;
         let attached = state.attach();
-        tracing::info!("Creating sub-interpreter '{name}'.");
+        tracing::info!("Creating sub-interpreter '{name}' in {}.", config.context());
         // SAFETY: attached to the main interpreter; on success the thread is attached to the new
         // one instead, on failure it is as it was.
         let made = unsafe { ffi::Py_NewInterpreter() };
@@ -92,19 +99,51 @@ impl Interpreter {
         self.state
     }
 
+    /// What to call it in log lines.
+    pub fn describe(&self) -> String {
+        match self.name.as_str() {
+            "" => "the main interpreter".to_owned(),
+            name => format!("sub-interpreter '{name}'"),
+        }
+    }
+
     /// What is prepared in the interpreter.
     pub fn objects(&self, _: Py) -> &Objects {
         &self.objects
     }
 
-    /// Runs what is registered for the interpreter's end: shutdown callbacks, threads that have to
-    /// be waited for, `atexit`. Its memory goes with the process: threads of the application may
-    /// still refer to it.
+    /// Whether events of the interpreter have had a subscriber.
+    pub fn is_observed(&self) -> bool {
+        self.observed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that there is a subscriber; whether none was known before.
+    pub fn observe(&self) -> bool {
+        !self.observed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Tells the interpreter's subscribers, once, why the process is about to end.
+    pub fn publish_stopping(&self, reason: &str) {
+        if self.told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Some(first) = super::lock(&self.first).take() else { return };
+        let attached = first.attach();
+        if let Err(raised) = tell_stopping(attached.py(), self, reason) {
+            exception::log(attached.py(), raised, b"Unable to publish 'process_stopping'.");
+        }
+        drop(attached);
+        *super::lock(&self.first) = Some(first);
+    }
+
+    /// Runs what is registered for the interpreter's end: waits for threads that are no daemons,
+    /// then calls what `atexit` has. Its memory goes with the process: threads of the application
+    /// may still refer to it.
     pub fn wind_up(&self) {
         let Some(first) = super::lock(&self.first).take() else { return };
         let attached = first.attach();
         let py = attached.py();
-        for step in [run_shutdown_callbacks, join_threads, run_atexit, flush_streams] {
+        for step in [join_threads, run_atexit, flush_streams] {
             if let Err(raised) = step(py, self) {
                 exception::log(py, raised, b"Exception occurred while an interpreter ended.");
             }
@@ -112,8 +151,10 @@ impl Interpreter {
     }
 }
 
-fn run_shutdown_callbacks(py: Py, interpreter: &Interpreter) -> Result<(), Raised> {
-    interpreter.objects.api.publish_stopping(py)
+fn tell_stopping(py: Py, interpreter: &Interpreter, reason: &str) -> Result<(), Raised> {
+    let payload = py.dict()?;
+    payload.set_item(&py.interned("shutdown_reason")?, &py.str(reason)?)?;
+    interpreter.objects.api.publish(py, "process_stopping", &payload)
 }
 
 /// Python waits for threads that are no daemons when an interpreter ends. The main thread of
@@ -128,8 +169,11 @@ fn run_atexit(py: Py, _: &Interpreter) -> Result<(), Raised> {
 
 fn flush_streams(py: Py, _: &Interpreter) -> Result<(), Raised> {
     let sys = py.import(c"sys")?;
-    for name in [c"stdout", c"stderr"] {
-        sys.attr(name)?.call_method(c"flush", &[])?;
+    for name in [c"stdout", c"stderr", c"__stdout__", c"__stderr__"] {
+        let stream = sys.attr(name)?;
+        if !stream.is_none() {
+            stream.call_method(c"flush", &[])?;
+        }
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
 
+use super::gil;
+
 /// Proof that this thread is attached to an interpreter.
 #[derive(Clone, Copy)]
 pub struct Py(PhantomData<*mut ()>);
@@ -49,7 +51,7 @@ impl Py {
         impl Drop for Reattach {
             fn drop(&mut self) {
                 // SAFETY: the state is this thread's own, saved below and restored only here.
-                unsafe { ffi::PyEval_RestoreThread(self.0) }
+                gil::waiting(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
             }
         }
         // SAFETY: the token proves that the thread is attached.
@@ -424,6 +426,12 @@ impl Object {
     pub fn append(&self, item: &Object) -> PyResult<()> {
         // SAFETY: live objects, `self` a list.
         check(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) })
+    }
+
+    /// Whether it is a list that holds nothing, or no list at all.
+    pub fn is_empty_list(&self) -> bool {
+        // SAFETY: a live object, asked for its size only when it is a list.
+        unsafe { ffi::PyList_Check(self.as_ptr()) == 0 || ffi::PyList_Size(self.as_ptr()) == 0 }
     }
 
     /// The items of a list or tuple as it is now; `None` when it is neither.

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 
 use pyo3::ffi;
 
+use super::gil;
 use super::object::Py;
 
 /// One thread's state in one interpreter, not attached.
@@ -42,7 +43,7 @@ impl ThreadState {
     /// it.
     pub fn attach(&self) -> Attachment<'_> {
         // SAFETY: the state is alive, because interpreters end only when no thread uses them.
-        unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) };
+        gil::waiting(|| unsafe { ffi::PyEval_RestoreThread(self.0.as_ptr()) });
         Attachment { _state: PhantomData }
     }
 

@@ -152,7 +152,7 @@ fn run(config: RuntimeConfig, host: &Host, life: &Life) {
         return;
     }
     if let Ok(runtime) = runtime {
-        runtime.stop();
+        runtime.stop("");
     }
     life.stopped();
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::environ::{self, Own};
+use super::environ::{self, Own, Times};
+use super::events::{Cpu, Events, Facts};
 use super::file::Plain;
 use super::output::{Output, Sent};
 use super::scope::{Current, Scope};
@@ -13,7 +14,7 @@ use crate::log::Level;
 use crate::python::exception::Exception;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::{Kind, Object, Py, PyResult};
-use crate::python::{record, Runtime};
+use crate::python::{gil, record, Runtime};
 use crate::script::{self, Loaded};
 use crate::wire::{Outcome, Request, HEAD_ONLY};
 
@@ -60,16 +61,12 @@ impl Call<'_> {
         let errors = stream::errors(objects.types.errors(), scope)?;
         let outcome = match self.application() {
             Ok(application) => {
-                let own = Own {
-                    input: &input,
-                    errors: &errors,
-                    thread_id,
-                    daemon_start,
-                    application_start: now(),
-                };
                 let config = self.runtime.config();
+                let times = Times::new(config, self.request, daemon_start, now());
+                let own = Own { input: &input, errors: &errors, thread_id, times: &times };
                 let environ = environ::build(py, self.interpreter, config, self.request, &own)?;
-                self.run(&application, &environ, &data)?
+                let facts = Facts { thread_id, request: self.request, times: &times, scope };
+                self.run(application, &environ, &data, &facts)?
             }
             Err(outcome) => outcome,
         };
@@ -98,32 +95,94 @@ impl Call<'_> {
                 Err(Outcome::Failed)
             }
             Err(raised) => {
-                self.log_exception(Exception::take(self.py, raised));
+                self.log_exception(&Exception::take(self.py, raised));
                 Err(Outcome::Failed)
             }
         }
     }
 
     /// Calls the application with the request noted as active, and ends the response.
-    fn run(&self, application: &Object, environ: &Object, data: &Object) -> PyResult<Outcome> {
+    fn run(
+        &self,
+        application: Object,
+        environ: &Object,
+        data: &Object,
+        facts: &Facts<'_>,
+    ) -> PyResult<Outcome> {
+        let api = &self.interpreter.objects(self.py).api;
+        let id =
+            self.request.get(b"mod_wsgi.request_id").map(|id| self.py.latin1(id)).transpose()?;
+        if let Some(id) = &id {
+            data.set_item(&self.py.interned("request_id")?, id)?;
+            api.enter_request(id, data)?;
+        }
+        let ended = if api.has_subscribers() {
+            let events = Events::new(api.publisher(), id.as_ref(), data);
+            self.run_observed(application, environ, &events, facts)
+        } else {
+            self.call(&application, environ, None)
+        };
+        if let Some(id) = &id {
+            api.leave_request(id)?;
+        }
+        ended
+    }
+
+    /// Runs the application with its events published.
+    fn run_observed(
+        &self,
+        mut application: Object,
+        environ: &Object,
+        events: &Events,
+        facts: &Facts<'_>,
+    ) -> PyResult<Outcome> {
         let py = self.py;
-        let api = &self.interpreter.objects(py).api;
-        let id = py.latin1(self.request.get(b"mod_wsgi.request_id").unwrap_or_default())?;
-        data.set_item(&py.interned("request_id")?, &id)?;
-        api.enter_request(&id, data)?;
+        if self.interpreter.observe() {
+            // From the next request on the wait for the GIL before this is measured as well.
+            gil::start();
+        }
+        facts.scope.input.take_time();
+        facts.scope.output.take_time();
+        let cpu = Cpu::now();
+        if let Some(replacement) = events.request_started(py, facts, &application, environ)? {
+            application = replacement;
+        }
+        let outcome = self.call(&application, environ, Some(events))?;
+        let status = match (self.output.status(), outcome) {
+            (Some(status), _) => status,
+            (None, Outcome::Failed) => 500,
+            (None, _) => 0,
+        };
+        if let Err(raised) = events.request_finished(py, facts, now(), status, cpu) {
+            self.log_exception(&Exception::take(py, raised));
+        }
+        Ok(outcome)
+    }
+
+    /// Calls the application and sends what it returns.
+    fn call(
+        &self,
+        application: &Object,
+        environ: &Object,
+        events: Option<&Events>,
+    ) -> PyResult<Outcome> {
+        let py = self.py;
         let types = &self.interpreter.objects(py).types;
-        let start =
-            start_response::start_response(&types.start_response, &types.write, &self.output)?;
+        let start = start_response::start_response(
+            &types.start_response,
+            &types.write,
+            &self.output,
+            events.cloned(),
+        )?;
         let called = application.call(&[environ, &start]);
         let outcome = match called {
             Ok(result) => {
                 let sent = self.respond(&result).map_err(|raised| Exception::take(py, raised));
-                self.close(&result);
+                self.close(&result, events);
                 sent
             }
             Err(raised) => Err(Exception::take(py, raised)),
         };
-        api.leave_request(&id)?;
         Ok(match outcome {
             Ok(Sent::ClientGone) => {
                 record::line(py, Level::Debug, b"Client closed connection.");
@@ -131,7 +190,7 @@ impl Call<'_> {
             }
             Ok(Sent::Yes) if self.output.is_whole(py, self.is_head()) => Outcome::Complete,
             Ok(Sent::Yes) => Outcome::Aborted,
-            Err(exception) => self.fail(exception),
+            Err(exception) => self.fail(exception, events),
         })
     }
 
@@ -140,8 +199,8 @@ impl Call<'_> {
     }
 
     /// An exception that the application did not catch.
-    fn fail(&self, exception: Exception) -> Outcome {
-        self.log_exception(exception);
+    fn fail(&self, exception: Exception, events: Option<&Events>) -> Outcome {
+        self.report(exception, events);
         if self.output.is_committed() {
             Outcome::Aborted
         } else {
@@ -149,14 +208,23 @@ impl Call<'_> {
         }
     }
 
-    fn log_exception(&self, exception: Exception) {
-        let what = if exception.is_system_exit() {
-            "SystemExit exception raised by"
+    fn log_exception(&self, exception: &Exception) {
+        let (script, name) = (&self.script, exception.name());
+        let line = if exception.is_system_exit() {
+            format!("{name} exception raised by WSGI script '{script}'; ignored.")
         } else {
-            "Exception occurred processing"
+            format!("{name} exception raised processing WSGI script '{script}'.")
         };
-        let line = format!("{what} WSGI script '{}'.", self.script);
         exception.log(self.py, line.as_bytes());
+    }
+
+    /// Logs an exception of the application and tells the subscribers.
+    fn report(&self, exception: Exception, events: Option<&Events>) {
+        self.log_exception(&exception);
+        let Some(events) = events else { return };
+        if let Err(raised) = events.request_exception(self.py, &exception) {
+            self.log_exception(&Exception::take(self.py, raised));
+        }
     }
 
     /// Sends what the application returned.
@@ -193,7 +261,7 @@ impl Call<'_> {
     }
 
     /// PEP 3333: close() is called whatever became of the response.
-    fn close(&self, result: &Object) {
+    fn close(&self, result: &Object, events: Option<&Events>) {
         let py = self.py;
         let closed = match result.find_attr(c"close") {
             Ok(Some(close)) => close.call(&[]).map(drop),
@@ -201,7 +269,7 @@ impl Call<'_> {
             Err(raised) => Err(raised),
         };
         if let Err(raised) = closed {
-            self.log_exception(Exception::take(py, raised));
+            self.report(Exception::take(py, raised), events);
         }
     }
 }

@@ -11,9 +11,35 @@ pub struct Own<'a> {
     pub input: &'a Object,
     pub errors: &'a Object,
     pub thread_id: u32,
-    /// When this process took the request up, and when the application is called; seconds.
+    pub times: &'a Times,
+}
+
+/// The phases of a request, in seconds since the epoch; 0 for what there is only in daemon mode.
+pub struct Times {
+    pub request_start: f64,
+    pub queue_start: f64,
+    /// When this process took the request up.
     pub daemon_start: f64,
+    /// When the application is called.
     pub application_start: f64,
+}
+
+impl Times {
+    pub fn new(
+        config: &RuntimeConfig,
+        request: &Request<'_>,
+        daemon_start: f64,
+        application_start: f64,
+    ) -> Self {
+        let daemon = !config.process_group.is_empty();
+        let in_daemon = |time: f64| if daemon { time } else { 0.0 };
+        Times {
+            request_start: seconds(request.start_us),
+            queue_start: in_daemon(seconds(request.queue_us)),
+            daemon_start: in_daemon(daemon_start),
+            application_start,
+        }
+    }
 }
 
 /// Builds the environ of a request.
@@ -56,12 +82,10 @@ pub fn build(
     set("mod_wsgi.script_name", py.latin1(request.get(b"SCRIPT_NAME").unwrap_or_default()))?;
     set("mod_wsgi.path_info", py.latin1(request.get(b"PATH_INFO").unwrap_or_default()))?;
     set("mod_wsgi.thread_id", py.int(i64::from(own.thread_id)))?;
-    let daemon = !config.process_group.is_empty();
-    let in_daemon = |time: f64| if daemon { time } else { 0.0 };
-    set("mod_wsgi.request_start", py.float(seconds(request.start_us)))?;
-    set("mod_wsgi.queue_start", py.float(in_daemon(seconds(request.queue_us))))?;
-    set("mod_wsgi.daemon_start", py.float(in_daemon(own.daemon_start)))?;
-    set("mod_wsgi.application_start", py.float(own.application_start))?;
+    set("mod_wsgi.request_start", py.float(own.times.request_start))?;
+    set("mod_wsgi.queue_start", py.float(own.times.queue_start))?;
+    set("mod_wsgi.daemon_start", py.float(own.times.daemon_start))?;
+    set("mod_wsgi.application_start", py.float(own.times.application_start))?;
     Ok(environ)
 }
 

@@ -63,6 +63,7 @@ fn read(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     let size = size_argument(py, &arguments, -1)?;
     let want = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = input.with_buffer(py, |buffer, scope| buffer.read(scope, want))?;
+    input.scope.input.add_bytes(bytes.len());
     py.bytes(&bytes)
 }
 
@@ -122,7 +123,9 @@ impl Input {
 
     fn line(&self, py: Py, size: isize) -> PyResult<Vec<u8>> {
         let most = usize::try_from(size).unwrap_or(usize::MAX);
-        self.with_buffer(py, |buffer, scope| buffer.line(scope, most))
+        let line = self.with_buffer(py, |buffer, scope| buffer.line(scope, most))?;
+        self.scope.input.add_bytes(line.len());
+        Ok(line)
     }
 
     fn with_buffer<T: Send>(
@@ -158,7 +161,7 @@ impl Buffer {
         while out.len() < want {
             let len = out.len();
             out.resize(len + (want - len).min(BLOCK), 0);
-            let read = scope.exchange().read(&mut out[len..]);
+            let read = scope.input.call(|| scope.exchange().read(&mut out[len..]));
             let got = read.map_err(|error| self.fail(error))?;
             out.truncate(len + got);
             if got == 0 {
@@ -200,7 +203,7 @@ impl Buffer {
         }
         self.ahead.resize(BLOCK, 0);
         self.used = 0;
-        let read = scope.exchange().read(&mut self.ahead);
+        let read = scope.input.call(|| scope.exchange().read(&mut self.ahead));
         self.ahead.truncate(*read.as_ref().unwrap_or(&0));
         read.map(|got| got > 0).map_err(|error| self.fail(error))
     }

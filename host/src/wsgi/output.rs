@@ -34,6 +34,8 @@ struct State {
     length: Option<u64>,
     sent: u64,
     lost: bool,
+    /// What has been handed over.
+    status: Option<u16>,
 }
 
 /// Why status and headers cannot be handed over.
@@ -68,6 +70,11 @@ impl Output {
     /// Whether status and headers have left the application.
     pub fn is_committed(&self) -> bool {
         self.state().committed
+    }
+
+    /// The status that has left the application.
+    pub fn status(&self) -> Option<u16> {
+        self.state().status
     }
 
     /// Takes status and headers; earlier ones are replaced.
@@ -134,6 +141,7 @@ impl Output {
         }
         let mut state = self.state();
         state.committed = true;
+        state.status = Some(head.status);
         state.bodiless = matches!(head.status, 204 | 304);
         state.length = length;
         state.lost |= failed;
@@ -148,13 +156,16 @@ impl Output {
         }
         let admitted = self.admit(block.len());
         if admitted > 0 {
-            let exchange = self.scope.exchange();
+            let (exchange, meter) = (self.scope.exchange(), &self.scope.output);
+            meter.add_bytes(admitted);
             let block = &block[..admitted];
             let gone = match last {
                 // Queued, to leave with the end of the exchange.
-                true if admitted < QUEUED_BELOW => exchange.send_last(block).is_err(),
-                true => py.detach(|| exchange.send_last(block).is_err()),
-                false => py.detach(|| exchange.send(block).is_err()),
+                true if admitted < QUEUED_BELOW => {
+                    meter.call(|| exchange.send_last(block).is_err())
+                }
+                true => py.detach(|| meter.call(|| exchange.send_last(block).is_err())),
+                false => py.detach(|| meter.call(|| exchange.send(block).is_err())),
             };
             self.state().lost |= gone;
         }

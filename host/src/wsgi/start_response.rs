@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pyo3::ffi;
 
+use super::events::Events;
 use super::output::{Head, Output, Sent};
 use crate::python::class::{self, callback, slot, Class};
 use crate::python::exception;
@@ -14,6 +15,8 @@ use crate::python::object::{Kind, Object, Py, PyResult};
 pub struct StartResponse {
     output: Arc<Output>,
     write: Object,
+    /// `None` when nobody wants to know.
+    events: Option<Events>,
 }
 
 /// The callable that start_response returns.
@@ -44,9 +47,10 @@ pub fn start_response(
     class: &Object,
     write_class: &Object,
     output: &Arc<Output>,
+    events: Option<Events>,
 ) -> PyResult<Object> {
     let write = class::instance(write_class, Write { output: Arc::clone(output) })?;
-    class::instance(class, StartResponse { output: Arc::clone(output), write })
+    class::instance(class, StartResponse { output: Arc::clone(output), write, events })
 }
 
 unsafe extern "C" fn call_start_response(
@@ -115,6 +119,9 @@ impl StartResponse {
             return Err(py.raise(Kind::Type, &message));
         }
         self.check_order(py, arguments.get(2))?;
+        if let Some(events) = &self.events {
+            events.response_started(py, status, headers, arguments.get(2))?;
+        }
         let (code, line) = status_line(py, status)?;
         let headers = header_list(py, headers)?;
         self.output.start(Head { status: code, line, headers });

@@ -21,9 +21,21 @@ pub struct Stream {
     partial: Mutex<Vec<u8>>,
 }
 
+/// The beginnings of lines that a thread has written to the process's streams.
+#[derive(Default)]
+struct Begun(HashMap<usize, Vec<u8>>);
+
+impl Drop for Begun {
+    /// What a thread leaves behind; it serves no request and is not attached any more.
+    fn drop(&mut self) {
+        for line in self.0.values().filter(|line| !line.is_empty()) {
+            record::process(Level::Error, &record::printable(line));
+        }
+    }
+}
+
 thread_local! {
-    /// The beginnings of lines that this thread has written to the process's streams.
-    static PARTIAL: RefCell<HashMap<usize, Vec<u8>>> = RefCell::default();
+    static BEGUN: RefCell<Begun> = RefCell::default();
 }
 
 impl Class for Stream {
@@ -47,7 +59,7 @@ pub fn finish(py: Py, errors: &Object) {
     // SAFETY: made by `errors` above.
     let stream = unsafe { class::value::<Stream>(errors) };
     stream.flush(py);
-    let begun = PARTIAL.with(RefCell::take);
+    let begun = BEGUN.with(|begun| std::mem::take(&mut begun.borrow_mut().0));
     for line in begun.into_values().filter(|line| !line.is_empty()) {
         record::line(py, Level::Error, &line);
     }
@@ -126,7 +138,7 @@ impl Stream {
             return change(&mut self.partial.lock().unwrap_or_else(PoisonError::into_inner));
         }
         let key = std::ptr::from_ref(self) as usize;
-        PARTIAL.with(|partial| change(partial.borrow_mut().entry(key).or_default()))
+        BEGUN.with(|begun| change(begun.borrow_mut().0.entry(key).or_default()))
     }
 
     fn log(&self, py: Py, line: &[u8]) {
