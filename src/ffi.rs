@@ -20,8 +20,10 @@ mod connection;
 mod event;
 pub mod fork;
 mod guard;
+mod log;
 mod process;
 mod request;
+mod stderr;
 mod text;
 
 pub use buf::{chain_of, in_memory, memory_buf, size as buf_size, Chain};
@@ -32,8 +34,10 @@ pub use conf::{
 pub use connection::{close_connection, Watched};
 pub use event::Timer;
 pub use guard::guard;
+pub use log::{server_log, write_text};
 pub use process::{core_conf, file_log, is_worker, log_level, worker_count, worker_index, Role};
 pub use request::{header_key, Request};
+pub use stderr::Redirected;
 pub use text::{bytes, pool_copy, str_of, text};
 
 /// nginx's return codes as the callbacks return them.

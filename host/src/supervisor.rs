@@ -26,6 +26,8 @@ use crate::process::Title;
 use crate::scoreboard::seats;
 use crate::scoreboard::MappingError;
 
+pub use lines::LogPipe;
+
 /// The supervisor cannot start.
 #[derive(Debug, Error)]
 pub enum SupervisorError {

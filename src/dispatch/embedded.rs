@@ -1,10 +1,10 @@
 //! The host inside this worker.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nginx_sys::{ngx_connection_t, ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_io};
 use ngx::log::ngx_cycle_log;
@@ -13,10 +13,15 @@ use ngx_wsgi_host::config::RuntimeConfig;
 use ngx_wsgi_host::log::{Level, Sink};
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, ProcessState, Reports, Shape};
 use ngx_wsgi_host::server::Embedded;
+use ngx_wsgi_host::supervisor::LogPipe;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::conf::MainConf;
-use crate::ffi::{close_connection, code, core_conf, guard, log_level, worker_count, Watched};
+use crate::ffi::fork::withhold;
+use crate::ffi::{
+    close_connection, code, core_conf, guard, log_level, worker_count, write_text, Redirected,
+    Watched,
+};
 
 /// Lines that wait to be written before whoever logs more has to wait.
 const LINES_AHEAD: usize = 1000;
@@ -28,11 +33,15 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long one that was told to terminate does.
 const HURRY: Duration = Duration::from_millis(500);
 
+/// How long the event loop's thread waits for Python before it looks at the log.
+const SLICE: Duration = Duration::from_millis(50);
+
 /// The embedded host of this process, and the leases on its threads.
 pub struct EmbeddedHost {
     host: Embedded,
     pub leases: Leases,
     log: Option<LogQueue>,
+    stderr: RefCell<Option<Stderr>>,
 }
 
 thread_local! {
@@ -68,7 +77,7 @@ fn try_start(conf: &MainConf) -> Result<EmbeddedHost, Box<dyn std::error::Error>
     leases.begin(0, 0);
     leases.set_state(0, 0, ProcessState::Ready);
     let host = Embedded::start(runtime_config(conf), threads)?;
-    Ok(EmbeddedHost { host, leases, log })
+    Ok(EmbeddedHost { host, leases, log, stderr: RefCell::new(Stderr::install()) })
 }
 
 fn runtime_config(conf: &MainConf) -> RuntimeConfig {
@@ -116,6 +125,20 @@ impl EmbeddedHost {
     }
 }
 
+impl EmbeddedHost {
+    /// Writes what has been logged so far.
+    fn drain_logs(&self) {
+        for _ in 0..=LINES_AHEAD / LINES_AT_ONCE {
+            if self.log.as_ref().is_none_or(|log| log.drain() == 0) {
+                break;
+            }
+        }
+        if let Some(stderr) = &mut *self.stderr.borrow_mut() {
+            Redirected::reading(|| stderr.pipe.read(log_stderr));
+        }
+    }
+}
+
 /// Makes an nginx connection of one end of a socketpair.
 fn adopt(fd: OwnedFd, log: *mut nginx_sys::ngx_log_t) -> Option<*mut ngx_connection_t> {
     // SAFETY: an open descriptor becomes a connection of nginx's; what is set is what
@@ -155,11 +178,19 @@ fn adopt(fd: OwnedFd, log: *mut nginx_sys::ngx_log_t) -> Option<*mut ngx_connect
 pub fn stop(at_once: bool) -> bool {
     HOST.with(|host| match host.get() {
         Some(Some(host)) => {
-            let stopped = host.host.stop(if at_once { HURRY } else { GRACE });
-            if let Some(log) = &host.log {
-                while log.drain() > 0 {}
+            let until = Instant::now() + if at_once { HURRY } else { GRACE };
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                let stopped = host.host.stop(left.min(SLICE));
+                // Whoever logs waits while the queue or the pipe is full, and is waited for here.
+                host.drain_logs();
+                if stopped || left.is_zero() {
+                    if let Some(stderr) = host.stderr.take() {
+                        stderr.end();
+                    }
+                    return stopped;
+                }
             }
-            stopped
         }
         _ => true,
     })
@@ -210,7 +241,7 @@ impl LogQueue {
         let log = ngx_cycle_log().as_ptr();
         let mut written = 0;
         for (level, text) in self.lines.try_iter().take(LINES_AT_ONCE) {
-            ngx_log_error!(level as u8, log, "{text}");
+            write_text(level, log, &text);
             written += 1;
         }
         if written == LINES_AT_ONCE {
@@ -219,6 +250,48 @@ impl LogQueue {
         }
         written
     }
+}
+
+/// What C code and child processes write to standard error.
+struct Stderr {
+    pipe: LogPipe,
+    redirected: Redirected,
+    _watched: Watched,
+}
+
+impl Stderr {
+    fn install() -> Option<Self> {
+        let redirected = Redirected::install()?;
+        let pipe = redirected.pipe.try_clone().ok()?;
+        let watched_fd = redirected.pipe.try_clone().ok()?;
+        withhold(pipe.as_raw_fd());
+        withhold(watched_fd.as_raw_fd());
+        let log = ngx_cycle_log().as_ptr();
+        let watched = Watched::new(watched_fd, on_stderr, std::ptr::null_mut::<()>(), log)?;
+        Some(Stderr { pipe: LogPipe::new(pipe), redirected, _watched: watched })
+    }
+
+    /// Gives standard error back to nginx, and writes what is left.
+    fn end(mut self) {
+        drop(self.redirected);
+        self.pipe.drain(log_stderr);
+    }
+}
+
+fn log_stderr(line: &[u8]) {
+    let line = format!("embedded stderr: {}", String::from_utf8_lossy(line));
+    write_text(Level::Error, ngx_cycle_log().as_ptr(), &line);
+}
+
+unsafe extern "C" fn on_stderr(_: *mut ngx_event_t) {
+    guard("the embedded host's standard error", (), || {
+        HOST.with(|host| {
+            let Some(Some(host)) = host.get() else { return };
+            if let Some(stderr) = &mut *host.stderr.borrow_mut() {
+                Redirected::reading(|| stderr.pipe.read(log_stderr));
+            }
+        });
+    });
 }
 
 unsafe extern "C" fn on_log_lines(_: *mut ngx_event_t) {

@@ -7,11 +7,12 @@ use std::ops::Range;
 
 use nginx_sys::{ngx_buf_t, ngx_log_t};
 use ngx::ngx_log_error;
+use ngx_wsgi_host::log::Level;
 use ngx_wsgi_host::wire::{BadFrame, Kind, LogRecord, Outcome};
 
 use super::frames::Piece;
 use super::Exchange;
-use crate::ffi::{text, Request};
+use crate::ffi::{text, write_text, Request};
 
 pub use filter::{direct_filter, filter_init, pipe_filter};
 pub use head::process_header;
@@ -87,9 +88,7 @@ impl Exchange {
 }
 
 fn write_log(log: *mut ngx_log_t, record: LogRecord<'_>) {
-    // A control character could make one line look like two.
-    let line = text(record.text).replace(|c: char| c.is_control() && c != '\t', " ");
-    ngx_log_error!(record.level, log, "{line}");
+    write_text(Level::from_number(record.level), log, &text(record.text));
 }
 
 fn bad_frame(log: *mut ngx_log_t, error: BadFrame) {

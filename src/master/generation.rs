@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_str_t};
+use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
 use ngx_wsgi_host::config::{
     Credentials, ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig,
 };
@@ -23,7 +23,7 @@ use super::sockets::{self, SocketError, SocketNames};
 use super::spawn::{self, SpawnError};
 use crate::conf::{GroupDefinition, MainConf};
 use crate::dispatch::Dispatcher;
-use crate::ffi::{file_log, log_level, worker_count, Role};
+use crate::ffi::{file_log, log_level, server_log, worker_count, Role};
 
 /// The daemons of a configuration could not be started.
 #[derive(Debug, Error)]
@@ -168,6 +168,7 @@ impl Generation {
             .chain(&daemons.wakeups)
             .map(AsRawFd::as_raw_fd)
             .chain([config.error_log.fd])
+            .chain(config.groups.iter().filter_map(|group| Some(group.error_log.as_ref()?.fd)))
             .filter(|fd| *fd > 2)
             .collect();
         spawn::supervisor(&executable, &config, &keep)?;
@@ -272,7 +273,7 @@ fn group_config(
         python_home: options.python_home.clone(),
         display_name: options.title(&group.name),
         shutdown_timeout: group.shutdown_timeout(),
-        error_log: None,
+        error_log: own_log(group),
         listeners: listeners
             .iter()
             .map(|(fd, path)| Listener { fd: fd.as_raw_fd(), path: path.clone() })
@@ -311,16 +312,20 @@ fn groups_of(uid: u32, gid: u32) -> Vec<u32> {
 }
 
 fn error_log(cycle: &ngx_cycle_t) -> ErrorLog {
+    let fallback = || ErrorLog { fd: 2, path: None, level: log_level(cycle.log) };
+    file_of(cycle.log).unwrap_or_else(fallback)
+}
+
+/// The error log of the server that a group was written in, where it is a file.
+fn own_log(group: &GroupDefinition) -> Option<ErrorLog> {
+    file_of(server_log(group.server?)?)
+}
+
+fn file_of(log: *mut ngx_log_t) -> Option<ErrorLog> {
     use std::os::unix::ffi::OsStringExt;
-    let level = log_level(cycle.log);
-    match file_log(cycle.log) {
-        Some((fd, name)) if fd >= 0 => ErrorLog {
-            fd,
-            path: name.map(|name| PathBuf::from(std::ffi::OsString::from_vec(name))),
-            level,
-        },
-        _ => ErrorLog { fd: 2, path: None, level },
-    }
+    let (fd, name) = file_log(log).filter(|(fd, _)| *fd >= 0)?;
+    let path = name.map(|name| PathBuf::from(std::ffi::OsString::from_vec(name)));
+    Some(ErrorLog { fd, path, level: log_level(log) })
 }
 
 /// nginx's version as three numbers.

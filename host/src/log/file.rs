@@ -43,7 +43,9 @@ impl LogFile {
             return;
         }
         let mut line = format!("{} [{}] {pid}#{pid}: ", now(), level.name()).into_bytes();
-        line.extend(text.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
+        // A control character could make one line look like two.
+        let harmless = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+        line.extend(text.iter().map(|byte| if harmless(byte) { *byte } else { b' ' }));
         line.push(b'\n');
         let mut file = self.file();
         self.follow(&mut file);

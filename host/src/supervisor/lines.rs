@@ -10,7 +10,7 @@ const LONGEST: usize = 8 << 10;
 /// Most that is read at a time, so that one process does not keep the others waiting.
 const AT_ONCE: usize = 64 << 10;
 
-/// The supervisor's end of a log pipe, in non-blocking mode.
+/// The reading end of a log pipe, in non-blocking mode.
 pub struct LogPipe {
     pipe: OwnedFd,
     lines: Lines,
@@ -18,6 +18,7 @@ pub struct LogPipe {
 }
 
 impl LogPipe {
+    /// Reads from `pipe`.
     pub fn new(pipe: OwnedFd) -> Self {
         LogPipe { pipe, lines: Lines::default(), open: true }
     }
