@@ -6,6 +6,7 @@ mod daemon;
 mod location;
 mod main;
 mod params;
+mod python;
 mod token;
 mod upstream;
 mod value;

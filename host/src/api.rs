@@ -66,6 +66,11 @@ impl Api {
         set("_python_path", py.path_list(path.iter().map(Vec::as_slice)))?;
         let home: Vec<_> = config.home.iter().map(bytes).collect();
         set("_home", py.path_list(home.iter().map(Vec::as_slice)))?;
+        let eggs: Vec<_> = config.python_eggs.iter().map(bytes).collect();
+        set("_python_eggs", py.path_list(eggs.iter().map(Vec::as_slice)))?;
+        set("_restrict_stdin", Ok(py.bool(config.python.restrict_stdin)))?;
+        set("_restrict_stdout", Ok(py.bool(config.python.restrict_stdout)))?;
+        set("_restrict_signal", Ok(py.bool(config.python.restrict_signal)))?;
         add_functions(
             py,
             &namespace,
@@ -141,9 +146,9 @@ fn triple(py: Py, version: (u32, u32, u32)) -> PyResult<Object> {
 
 /// Facts for the module `apache`.
 fn apache(py: Py, config: &RuntimeConfig) -> PyResult<Object> {
-    let (major, minor, patch) = config.server_version;
+    let (major, minor, patch) = config.python.server_version;
     let facts = py.dict()?;
-    facts.set_item(&py.interned("version")?, &triple(py, config.server_version)?)?;
+    facts.set_item(&py.interned("version")?, &triple(py, config.python.server_version)?)?;
     let description = format!("nginx/{major}.{minor}.{patch}");
     facts.set_item(&py.interned("description")?, &py.str(&description)?)?;
     Ok(facts)
@@ -151,7 +156,7 @@ fn apache(py: Py, config: &RuntimeConfig) -> PyResult<Object> {
 
 /// The version tuple of the server, for the environ.
 pub fn server_version(py: Py, config: &RuntimeConfig) -> PyResult<Object> {
-    triple(py, config.server_version)
+    triple(py, config.python.server_version)
 }
 
 /// The version tuple of mod_wsgi, for the environ.

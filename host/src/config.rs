@@ -40,12 +40,57 @@ pub struct ErrorLog {
 }
 
 /// Facts about the server and settings that every interpreter shares.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PythonConfig {
-    /// `wsgi_python_home`.
+    /// `wsgi_python_home`: a prefix, or `prefix:exec_prefix`.
     pub home: Option<PathBuf>,
+    /// `wsgi_python_optimize`, 0 to 2.
+    pub optimize: u8,
+    /// `wsgi_python_warnings`: filters, a later one counts before an earlier one.
+    pub warnings: Vec<String>,
+    /// `wsgi_dont_write_bytecode`.
+    pub dont_write_bytecode: bool,
+    /// `wsgi_python_hash_seed`; `None` leaves it to Python.
+    pub hash_seed: Option<HashSeed>,
+    /// `wsgi_restrict_stdin`.
+    pub restrict_stdin: bool,
+    /// `wsgi_restrict_stdout`.
+    pub restrict_stdout: bool,
+    /// `wsgi_restrict_signal`.
+    pub restrict_signal: bool,
+    /// `wsgi_destroy_interpreter`.
+    pub destroy_interpreter: bool,
+    /// `wsgi_case_sensitivity`.
+    pub case_sensitive: bool,
     /// Version of nginx as (major, minor, patch).
     pub server_version: (u32, u32, u32),
+}
+
+impl Default for PythonConfig {
+    fn default() -> Self {
+        PythonConfig {
+            home: None,
+            optimize: 0,
+            warnings: Vec::new(),
+            dont_write_bytecode: false,
+            hash_seed: None,
+            restrict_stdin: false,
+            restrict_stdout: false,
+            restrict_signal: true,
+            destroy_interpreter: true,
+            case_sensitive: true,
+            server_version: (0, 0, 0),
+        }
+    }
+}
+
+/// What the hashes of strings start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HashSeed {
+    /// Another in each process.
+    Random,
+    /// The same in each process.
+    Fixed(u32),
 }
 
 /// One `wsgi_daemon_process`.
@@ -73,6 +118,14 @@ pub struct GroupConfig {
     pub python_path: Vec<PathBuf>,
     /// `python-home=`; without it [`PythonConfig::home`] counts.
     pub python_home: Option<PathBuf>,
+    /// `python-eggs=`; `wsgi_python_eggs` is for embedded applications only.
+    pub python_eggs: Option<PathBuf>,
+    /// `switch-interval=` in seconds; `wsgi_switch_interval` is for embedded applications only.
+    pub switch_interval: Option<f64>,
+    /// `lang=`, the variable LANG.
+    pub lang: Option<String>,
+    /// `locale=`, the variable LC_ALL and the locale of the process.
+    pub locale: Option<String>,
     /// `display-name=`, `%{GROUP}` already replaced.
     pub display_name: Option<String>,
     /// `shutdown-timeout=` in seconds; 0 waits for ever.
@@ -112,12 +165,16 @@ pub struct Credentials {
 pub struct RuntimeConfig {
     /// Daemon process group, empty when embedded.
     pub process_group: String,
-    /// Prefix of the Python installation or virtual environment.
-    pub python_home: Option<PathBuf>,
+    /// What is the same in all processes; `home` is this process's own.
+    pub python: PythonConfig,
     /// Directories for `site.addsitedir`; new entries go to the front of `sys.path`.
     pub python_path: Vec<PathBuf>,
     /// Goes before all of them (`home=`).
     pub home: Option<PathBuf>,
+    /// The variable PYTHON_EGG_CACHE.
+    pub python_eggs: Option<PathBuf>,
+    /// How long a thread keeps the GIL while others wait for it, in seconds.
+    pub switch_interval: Option<f64>,
     /// Request threads of the process.
     pub threads: u16,
     /// Processes of the group, or nginx workers.
@@ -126,8 +183,6 @@ pub struct RuntimeConfig {
     pub multiprocess: bool,
     /// `wsgi.run_once`.
     pub run_once: bool,
-    /// Version of nginx.
-    pub server_version: (u32, u32, u32),
 }
 
 impl RuntimeConfig {

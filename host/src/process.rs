@@ -20,9 +20,9 @@ use thiserror::Error;
 
 use crate::config::{GroupConfig, PythonConfig, RuntimeConfig};
 use crate::log::{Level, PipeSink};
-use crate::python::{Runtime, StartError};
+use crate::python::Runtime;
 use crate::scoreboard::{seats, MappingError, Reports};
-use crate::server::{Host, HostConfig};
+use crate::server::{with_python, Host, HostConfig};
 use crate::succession::{Succession, Wish};
 
 pub use title::Title;
@@ -71,9 +71,6 @@ pub enum SetupError {
     /// The group's report.
     #[error(transparent)]
     Report(#[from] MappingError),
-    /// Python.
-    #[error(transparent)]
-    Python(#[from] StartError),
     /// The host or its threads.
     #[error("cannot start request threads: {0}")]
     Host(io::Error),
@@ -140,9 +137,15 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
     let report = unsafe { BorrowedFd::borrow_raw(group.report) };
     let reports = Arc::new(Reports::open(report, seats(group.processes), group.threads)?);
     reports.enter(start.seat, std::process::id());
-    let runtime = Runtime::start(runtime_config(group, start.python))?;
-    if let Some(wish) = start.wish {
-        preload(&runtime, wish)?;
+    // Without Python the process stays, and says why to every request: what is wrong is in the
+    // configuration, and the next process would be no better.
+    let runtime = Runtime::start(runtime_config(group, start.python));
+    match (&runtime, start.wish) {
+        (Err(error), _) => {
+            tracing::error!(level = 2u64, "daemon process group \"{}\": {error}", group.name);
+        }
+        (Ok(runtime), Some(wish)) => preload(runtime, wish)?,
+        (Ok(_), None) => {}
     }
     let host = Host::new(HostConfig {
         threads: group.threads,
@@ -152,10 +155,11 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
         process: start.seat,
     })
     .map_err(SetupError::Host)?;
-    let succession = runtime.replace_through(Arc::clone(&start.succession));
-    let threads = Arc::clone(&runtime);
-    host.spawn(move |id| Box::new(threads.thread(id))).map_err(SetupError::Host)?;
-    Ok(lifetime::live(group, succession, &signals, &host, &runtime))
+    if let Ok(runtime) = &runtime {
+        runtime.replace_through(Arc::clone(&start.succession));
+    }
+    host.spawn(with_python(runtime.clone())).map_err(SetupError::Host)?;
+    Ok(lifetime::live(group, &start.succession, &signals, &host, runtime.as_deref().ok()))
 }
 
 /// Loads what the process that is to be replaced has loaded. Only the script that has changed must
@@ -179,13 +183,17 @@ fn listener_of(start: &Start<'_>) -> Option<RawFd> {
 fn runtime_config(group: &GroupConfig, python: &PythonConfig) -> RuntimeConfig {
     RuntimeConfig {
         process_group: group.name.clone(),
-        python_home: group.python_home.clone().or_else(|| python.home.clone()),
+        python: PythonConfig {
+            home: group.python_home.clone().or_else(|| python.home.clone()),
+            ..python.clone()
+        },
         python_path: group.python_path.clone(),
         home: group.home.clone(),
+        python_eggs: group.python_eggs.clone(),
+        switch_interval: group.switch_interval,
         threads: group.threads,
         processes: group.processes,
         multiprocess: group.multiprocess,
         run_once: false,
-        server_version: python.server_version,
     }
 }

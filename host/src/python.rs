@@ -6,6 +6,7 @@
 pub(crate) mod class;
 pub(crate) mod exception;
 pub(crate) mod gil;
+mod home;
 mod initialize;
 pub(crate) mod interpreter;
 pub(crate) mod object;
@@ -26,6 +27,8 @@ use crate::succession::{ScriptIn, Succession};
 use crate::wire::{Outcome, Request};
 use interpreter::Interpreter;
 use thread_state::ThreadState;
+
+pub use home::{Home, HomeError};
 
 /// Python could not be started in this process.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Runtime {
             "Initializing Python runtime in {context}, version {}.",
             initialize::version()
         );
-        initialize::initialize(&config)?;
+        initialize::initialize(&config.python)?;
         tracing::info!("Attaching to Python main interpreter in {context}.");
         // SAFETY: initialising has attached this thread to the main interpreter.
         let main = unsafe { Interpreter::set_up(String::new(), &config) };
@@ -107,12 +110,13 @@ impl Runtime {
 
     /// Ends all interpreters, the main one last: on the thread that called [`Self::start`], when no
     /// request runs. Threads that the application left behind are waited for, unless they are
-    /// daemons. Interpreters that have not been told the `reason` are.
+    /// daemons, or interpreters are not to be torn down. Interpreters that have not been told the
+    /// `reason` are.
     pub fn stop(&self, reason: &str) {
         let context = self.config.context();
         self.publish_stopping(reason);
         tracing::info!("Destroying sub-interpreters in {context}.");
-        self.interpreters().iter().for_each(|interpreter| interpreter.wind_up());
+        self.interpreters().iter().for_each(|interpreter| interpreter.wind_up(&self.config.python));
         tracing::info!("Python runtime has shut down in {context}.");
     }
 
@@ -132,8 +136,9 @@ impl Runtime {
     }
 
     /// Has a process with changed scripts replaced, instead of loading them again in place.
-    pub fn replace_through(&self, succession: Arc<Succession>) -> &Succession {
-        self.succession.get_or_init(|| succession)
+    pub fn replace_through(&self, succession: Arc<Succession>) {
+        // Set once, before the first request.
+        let _ = self.succession.set(succession);
     }
 
     pub(crate) fn succession(&self) -> Option<&Succession> {

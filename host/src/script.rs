@@ -138,7 +138,11 @@ impl Script<'_> {
 
     /// `_mod_wsgi_` and the digest of the path.
     fn module_name(&self) -> String {
-        let digest = Md5::digest(self.path);
+        let digest = if self.runtime.config().python.case_sensitive {
+            Md5::digest(self.path)
+        } else {
+            Md5::digest(self.path.to_ascii_lowercase())
+        };
         digest.iter().fold("_mod_wsgi_".to_owned(), |mut name, byte| {
             // Writing to a String cannot fail.
             let _ = write!(name, "{byte:02x}");

@@ -18,4 +18,4 @@ mod writer;
 
 pub use embedded::{Embedded, EmbeddedError};
 pub use host::{Host, HostConfig};
-pub use serve::Serve;
+pub use serve::{with_python, Serve};

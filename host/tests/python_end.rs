@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::thread;
 
-use ngx_wsgi_host::config::RuntimeConfig;
+use ngx_wsgi_host::config::{PythonConfig, RuntimeConfig};
 use ngx_wsgi_host::log::{self, Level};
 use ngx_wsgi_host::python::Runtime;
 use python_harness::{directory, process_log, script, Visit};
@@ -38,7 +38,10 @@ def application(environ, start_response):
 "#;
 
 fn home(path: PathBuf) -> String {
-    let config = RuntimeConfig { python_home: Some(path), ..RuntimeConfig::default() };
+    let config = RuntimeConfig {
+        python: PythonConfig { home: Some(path), ..PythonConfig::default() },
+        ..RuntimeConfig::default()
+    };
     Runtime::start(config).err().expect("Python starts").to_string()
 }
 

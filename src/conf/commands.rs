@@ -1,4 +1,4 @@
-//! The table of directives, and their handlers.
+//! The table of directives, and the handlers of those that have no file of their own.
 
 use std::ffi::{c_char, c_void, CStr};
 use std::mem::offset_of;
@@ -17,15 +17,14 @@ use nginx_sys::{
 };
 
 use super::aliases::full_name;
-use super::daemon::{path_list, DaemonOptions};
+use super::daemon::DaemonOptions;
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{LocationConf, MainConf, Param};
+use super::{python, LocationConf, MainConf, Param};
 use crate::ffi::{enclosing, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
-type Handler<T> = fn(Conf, &mut T) -> Result<(), ConfigError>;
 
 const M: u32 = NGX_HTTP_MAIN_CONF;
 const S: u32 = NGX_HTTP_SRV_CONF;
@@ -79,10 +78,39 @@ const fn flag(s: &'static CStr, place: u32, offset: usize) -> ngx_command_t {
     )
 }
 
+/// A flag of the main level.
+const fn switch(s: &'static CStr, offset: usize) -> ngx_command_t {
+    command(
+        s,
+        M,
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        NGX_HTTP_MAIN_CONF_OFFSET,
+        offset,
+        null_mut(),
+    )
+}
+
 /// A directive of the upstream family, set by nginx itself.
 const fn family(s: &'static CStr, args: u32, set: Setter, field: usize) -> ngx_command_t {
     let offset = offset_of!(LocationConf, upstream) + field;
     command(s, ANY, args, set, NGX_HTTP_LOC_CONF_OFFSET, offset, null_mut())
+}
+
+/// nginx's setter for a handler of ours.
+macro_rules! setter {
+    ($conf:ty, $handler:path) => {{
+        unsafe extern "C" fn set(
+            cf: *mut ngx_conf_t,
+            _: *mut ngx_command_t,
+            conf: *mut c_void,
+        ) -> *mut c_char {
+            // SAFETY: nginx calls it with the configuration of the directive's level, local or global, as the
+            // constructors above say it; the table pairs them with the types.
+            unsafe { handle::<$conf>(cf, conf, $handler) }
+        }
+        set
+    }};
 }
 
 macro_rules! field {
@@ -97,18 +125,44 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 33] = [
-    local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, set::<LocationConf, 0>),
-    local(c"wsgi_process_group", ANY_AND_IF, NGX_CONF_TAKE1, set::<LocationConf, 1>),
-    local(c"wsgi_application_group", ANY_AND_IF, NGX_CONF_TAKE1, set::<LocationConf, 2>),
-    local(c"wsgi_callable_object", ANY_AND_IF, NGX_CONF_TAKE1, set::<LocationConf, 3>),
-    local(c"wsgi_param", ANY_AND_IF, NGX_CONF_TAKE23, set::<LocationConf, 4>),
-    global(c"wsgi_daemon_process", M | S, NGX_CONF_1MORE, set::<MainConf, 0>),
-    global(c"wsgi_socket_prefix", M, NGX_CONF_TAKE1, set::<MainConf, 1>),
-    global(c"wsgi_daemon_executable", M, NGX_CONF_TAKE1, set::<MainConf, 2>),
-    global(c"wsgi_python_home", M, NGX_CONF_TAKE1, set::<MainConf, 3>),
-    global(c"wsgi_python_path", M, NGX_CONF_TAKE1, set::<MainConf, 4>),
-    global(c"wsgi_embedded_threads", M, NGX_CONF_TAKE1, set::<MainConf, 5>),
+pub static mut COMMANDS: [ngx_command_t; 44] = [
+    local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
+    local(
+        c"wsgi_process_group",
+        ANY_AND_IF,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, cmd_process_group),
+    ),
+    local(
+        c"wsgi_application_group",
+        ANY_AND_IF,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, cmd_application_group),
+    ),
+    local(
+        c"wsgi_callable_object",
+        ANY_AND_IF,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, cmd_callable_object),
+    ),
+    local(c"wsgi_param", ANY_AND_IF, NGX_CONF_TAKE23, setter!(LocationConf, cmd_param)),
+    global(c"wsgi_daemon_process", M | S, NGX_CONF_1MORE, setter!(MainConf, cmd_daemon_process)),
+    global(c"wsgi_socket_prefix", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_socket_prefix)),
+    global(c"wsgi_daemon_executable", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_daemon_executable)),
+    global(c"wsgi_python_home", M, NGX_CONF_TAKE1, setter!(MainConf, python::home)),
+    global(c"wsgi_python_path", M, NGX_CONF_TAKE1, setter!(MainConf, python::path)),
+    global(c"wsgi_embedded_threads", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_embedded_threads)),
+    global(c"wsgi_python_eggs", M, NGX_CONF_TAKE1, setter!(MainConf, python::eggs)),
+    global(c"wsgi_python_optimize", M, NGX_CONF_TAKE1, setter!(MainConf, python::optimize)),
+    global(c"wsgi_python_warnings", M, NGX_CONF_TAKE1, setter!(MainConf, python::warnings)),
+    global(c"wsgi_python_hash_seed", M, NGX_CONF_TAKE1, setter!(MainConf, python::hash_seed)),
+    global(c"wsgi_switch_interval", M, NGX_CONF_TAKE1, setter!(MainConf, python::interval)),
+    switch(c"wsgi_dont_write_bytecode", offset_of!(MainConf, python.dont_write_bytecode)),
+    switch(c"wsgi_restrict_stdin", offset_of!(MainConf, python.restrict_stdin)),
+    switch(c"wsgi_restrict_stdout", offset_of!(MainConf, python.restrict_stdout)),
+    switch(c"wsgi_restrict_signal", offset_of!(MainConf, python.restrict_signal)),
+    switch(c"wsgi_destroy_interpreter", offset_of!(MainConf, python.destroy_interpreter)),
+    switch(c"wsgi_case_sensitivity", offset_of!(MainConf, python.case_sensitivity)),
     flag(c"wsgi_pass_authorization", ANY_AND_IF, offset_of!(LocationConf, pass_authorization)),
     flag(c"wsgi_script_reloading", ANY_AND_IF, offset_of!(LocationConf, script_reloading)),
     flag(c"wsgi_chunked_request", ANY_AND_IF, offset_of!(LocationConf, chunked_request)),
@@ -176,43 +230,19 @@ pub static mut COMMANDS: [ngx_command_t; 33] = [
     ngx_command_t::empty(),
 ];
 
-/// A configuration type with handlers; a directive names one by its position.
-trait Handlers: Sized + 'static {
-    const HANDLERS: &'static [Handler<Self>];
-}
+/// What a directive does to the configuration at its level.
+type Handler<T> = fn(Conf, &mut T) -> Result<(), ConfigError>;
 
-impl Handlers for LocationConf {
-    const HANDLERS: &'static [Handler<Self>] = &[
-        cmd_script_alias,
-        cmd_process_group,
-        cmd_application_group,
-        cmd_callable_object,
-        cmd_param,
-    ];
-}
-
-impl Handlers for MainConf {
-    const HANDLERS: &'static [Handler<Self>] = &[
-        cmd_daemon_process,
-        cmd_socket_prefix,
-        cmd_daemon_executable,
-        cmd_python_home,
-        cmd_python_path,
-        cmd_embedded_threads,
-    ];
-}
-
-unsafe extern "C" fn set<T: Handlers, const HANDLER: usize>(
-    cf: *mut ngx_conf_t,
-    _command: *mut ngx_command_t,
-    conf: *mut c_void,
-) -> *mut c_char {
+/// # Safety
+///
+/// nginx calls a directive's setter with these, and the directive's offset names a T.
+unsafe fn handle<T>(cf: *mut ngx_conf_t, conf: *mut c_void, handler: Handler<T>) -> *mut c_char {
     let failed = usize::MAX as *mut c_char; // NGX_CONF_ERROR
     guard("a directive", failed, || {
         // SAFETY: nginx passes the configuration that the directive's offset names, made by this
         // module's create_*_conf as a T, and nobody else refers to it during the call.
         let (cf, conf) = unsafe { (Conf::new(cf), &mut *conf.cast::<T>()) };
-        match T::HANDLERS[HANDLER](cf, conf) {
+        match handler(cf, conf) {
             Ok(()) => null_mut(),
             Err(ConfigError) => failed,
         }
@@ -227,7 +257,7 @@ fn cmd_script_alias(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError
 }
 
 /// Sets a value that may be given once.
-fn set_once<T>(cf: Conf, slot: &mut Option<T>, value: T) -> Result<(), ConfigError> {
+pub fn set_once<T>(cf: Conf, slot: &mut Option<T>, value: T) -> Result<(), ConfigError> {
     if slot.is_some() {
         return Err(cf.error("is duplicate"));
     }
@@ -300,39 +330,24 @@ fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> 
     Ok(())
 }
 
-fn full_path(cf: Conf) -> Result<PathBuf, ConfigError> {
-    let name = full_name(cf, cf.words()[1])?;
+/// A path relative to nginx's prefix made absolute. It goes to processes as text.
+pub fn full_path(cf: Conf, word: ngx_str_t) -> Result<PathBuf, ConfigError> {
+    let name = full_name(cf, word)?;
     String::from_utf8(name).map(PathBuf::from).map_err(|_| cf.error("value is not UTF-8"))
 }
 
 fn cmd_socket_prefix(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    let prefix = full_path(cf)?;
+    let prefix = full_path(cf, cf.words()[1])?;
     SocketNames::next(Some(&prefix), Path::new("/")).check().map_err(|error| cf.error(error))?;
     set_once(cf, &mut conf.socket_prefix, prefix)
 }
 
 fn cmd_daemon_executable(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    let path = full_path(cf)?;
+    let path = full_path(cf, cf.words()[1])?;
     if let Err(error) = nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK) {
         return Err(cf.error(format_args!("\"{}\" cannot be executed: {error}", path.display())));
     }
     set_once(cf, &mut conf.daemon_executable, path)
-}
-
-fn cmd_python_home(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    let home = full_path(cf)?;
-    if !home.is_dir() {
-        return Err(cf.error(format_args!("\"{}\" is not a directory", home.display())));
-    }
-    set_once(cf, &mut conf.python_home, home)
-}
-
-fn cmd_python_path(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    if !conf.python_path.is_empty() {
-        return Err(cf.error("is duplicate"));
-    }
-    conf.python_path = path_list(cf.word(1)?);
-    Ok(())
 }
 
 fn cmd_embedded_threads(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {

@@ -21,6 +21,10 @@ pub struct DaemonOptions {
     pub home: Option<PathBuf>,
     pub python_home: Option<PathBuf>,
     pub python_path: Option<Vec<PathBuf>>,
+    pub python_eggs: Option<PathBuf>,
+    pub switch_interval: Option<f64>,
+    pub lang: Option<String>,
+    pub locale: Option<String>,
     pub display_name: Option<String>,
     pub shutdown_timeout: Option<u32>,
     pub queue_timeout: Option<u32>,
@@ -33,11 +37,12 @@ pub enum OptionError {
     #[error("has invalid option \"{0}\"")]
     Unknown(String),
     #[error("has invalid {what} \"{value}\": {reason}")]
-    Value { what: &'static str, value: String, reason: String },
+    Value { what: String, value: String, reason: String },
 }
 
-fn value_error(what: &'static str, value: &str, reason: impl ToString) -> OptionError {
-    OptionError::Value { what, value: value.to_owned(), reason: reason.to_string() }
+fn value_error(what: &str, value: &str, reason: impl ToString) -> OptionError {
+    let (what, value, reason) = (what.to_owned(), value.to_owned(), reason.to_string());
+    OptionError::Value { what, value, reason }
 }
 
 impl DaemonOptions {
@@ -58,6 +63,10 @@ impl DaemonOptions {
             "home" => self.home = Some(absolute("home", value)?),
             "python-home" => self.python_home = Some(absolute("python-home", value)?),
             "python-path" => self.python_path = Some(path_list(value)),
+            "python-eggs" => self.python_eggs = Some(absolute("python-eggs", value)?),
+            "switch-interval" => self.switch_interval = Some(switch_interval(name, value)?),
+            "lang" => self.lang = Some(not_empty("lang", value)?),
+            "locale" => self.locale = Some(not_empty("locale", value)?),
             "display-name" => self.display_name = Some(value.to_owned()),
             "shutdown-timeout" => self.shutdown_timeout = Some(seconds("shutdown-timeout", value)?),
             "queue-timeout" => self.queue_timeout = Some(seconds("queue-timeout", value)?),
@@ -87,6 +96,20 @@ fn number(what: &'static str, value: &str, min: u16, max: u16) -> Result<u16, Op
 fn seconds(what: &'static str, value: &str) -> Result<u32, OptionError> {
     let bad = || value_error(what, value, "must be a number of seconds");
     value.parse().ok().filter(|n| *n <= i32::MAX as u32).ok_or_else(bad)
+}
+
+/// How long a thread keeps the GIL: seconds, which may be fractions.
+pub fn switch_interval(what: &str, value: &str) -> Result<f64, OptionError> {
+    let bad = || value_error(what, value, "must be a number of seconds greater than 0");
+    let number = value.parse().ok().filter(|n| *n > 0.0 && *n <= f64::from(i32::MAX));
+    number.filter(|_| !value.starts_with('+')).ok_or_else(bad)
+}
+
+fn not_empty(what: &str, value: &str) -> Result<String, OptionError> {
+    if value.is_empty() || value.contains('\0') {
+        return Err(value_error(what, value, "must be a name"));
+    }
+    Ok(value.to_owned())
 }
 
 fn umask(value: &str) -> Result<u32, OptionError> {
@@ -145,6 +168,8 @@ mod tests {
         assert_eq!(set("processes=3").unwrap().processes, Some(3));
         assert_eq!(set("umask=0027").unwrap().umask, Some(0o27));
         assert_eq!(set("python-path=/a:/b").unwrap().python_path.unwrap().len(), 2);
+        assert_eq!(set("switch-interval=0.01").unwrap().switch_interval, Some(0.01));
+        assert_eq!(set("locale=C.UTF-8").unwrap().locale.unwrap(), "C.UTF-8");
         assert_eq!(set("display-name=%{GROUP}").unwrap().title("x").unwrap(), "(wsgi:x)");
         assert!(set("user=nobody").unwrap().user.is_some());
     }
@@ -165,6 +190,14 @@ mod tests {
             "user=#0",
             "group=#x",
             "queue-timeout=-1",
+            "python-eggs=relative",
+            "switch-interval=0",
+            "switch-interval=-0.1",
+            "switch-interval=nan",
+            "switch-interval=inf",
+            "switch-interval=fast",
+            "lang=",
+            "locale=",
             "nonsense=1",
             "processes",
             "=1",

@@ -8,6 +8,7 @@ use ngx_wsgi_host::scoreboard;
 use nix::unistd::geteuid;
 
 use super::daemon::DaemonOptions;
+use super::python::{check_home, PythonSettings};
 use crate::ffi::{bytes, ConfigError};
 use crate::master::{Generation, SocketNames};
 
@@ -23,8 +24,7 @@ pub struct MainConf {
     pub socket_prefix: Option<PathBuf>,
     pub daemon_executable: Option<PathBuf>,
     pub embedded_threads: ngx_int_t,
-    pub python_home: Option<PathBuf>,
-    pub python_path: Vec<PathBuf>,
+    pub python: PythonSettings,
     /// The upstream that all requests go through; its peers are host processes.
     pub upstream: ngx_http_upstream_srv_conf_t,
     /// What runs for this configuration; made by init_module, dropped with the cycle.
@@ -59,8 +59,7 @@ impl Default for MainConf {
             socket_prefix: None,
             daemon_executable: None,
             embedded_threads: crate::ffi::UNSET,
-            python_home: None,
-            python_path: Vec::new(),
+            python: PythonSettings::default(),
             // SAFETY: all-zero is a valid, empty upstream.
             upstream: unsafe { std::mem::zeroed() },
             generation: None,
@@ -143,9 +142,30 @@ impl MainConf {
             );
             return Err(ConfigError);
         }
+        self.validate_homes(log)?;
         if !self.groups.is_empty() {
             if let Err(error) = names.check() {
                 ngx_log_error!(nginx_sys::NGX_LOG_EMERG, log, "\"wsgi_socket_prefix\" {error}");
+                return Err(ConfigError);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_homes(&self, log: *mut ngx_log_t) -> Result<(), ConfigError> {
+        let own_executable = self.daemon_executable.is_some();
+        let global = self
+            .python
+            .home
+            .iter()
+            .map(|home| (home, "\"wsgi_python_home\"".to_owned(), &self.python.home_place));
+        let groups = self.groups.iter().filter_map(|group| {
+            let directive = format!("\"wsgi_daemon_process\" \"{}\": python-home", group.name);
+            Some((group.options.python_home.as_ref()?, directive, &group.place))
+        });
+        for (home, directive, place) in global.chain(groups) {
+            if let Err(error) = check_home(home, own_executable) {
+                ngx_log_error!(nginx_sys::NGX_LOG_EMERG, log, "{directive} {error} in {place}");
                 return Err(ConfigError);
             }
         }

@@ -84,13 +84,17 @@ fn runtime_config(conf: &MainConf) -> RuntimeConfig {
     // SAFETY: the running cycle.
     let core = unsafe { nginx_sys::ngx_cycle.as_ref().and_then(|cycle| core_conf(cycle)) };
     let workers = core.map_or(1, worker_count);
+    let mut python = conf.python.shared();
+    // In one process in the foreground, which is for debugging, standard input is a terminal.
+    python.restrict_stdin &= core.is_none_or(|core| core.master != 0 || core.daemon != 0);
     RuntimeConfig {
-        python_home: conf.python_home.clone(),
-        python_path: conf.python_path.clone(),
+        python,
+        python_path: conf.python.path.clone().unwrap_or_default(),
+        python_eggs: conf.python.eggs.clone(),
+        switch_interval: conf.python.switch_interval,
         threads: conf.embedded_threads(),
         processes: u16::try_from(workers).unwrap_or(u16::MAX),
         multiprocess: workers > 1,
-        server_version: crate::master::server_version(),
         ..RuntimeConfig::default()
     }
 }

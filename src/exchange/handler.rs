@@ -1,5 +1,6 @@
 //! The content handler: checks, names, and the hand-over to nginx's upstream code.
 
+use std::borrow::Cow;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -80,7 +81,7 @@ fn prepare(r: Request) -> Result<(), Refusal> {
     if r.chunked() && conf.chunked_request == 0 {
         return Err(Refusal::Chunked);
     }
-    let target = target(r, conf, &alias, route);
+    let target = target(r, main, conf, &alias, route);
     let place = place(r, main, &target.process_group)?;
     let generation = main.generation.as_ref().ok_or(Refusal::Memory)?;
     let dispatcher = NonNull::from(generation.dispatcher(main));
@@ -93,10 +94,14 @@ fn prepare(r: Request) -> Result<(), Refusal> {
 }
 
 /// Effective names: the alias's options before the location's settings (semantics a.2).
-fn target(r: Request, conf: &LocationConf, alias: &Alias, route: Route) -> Target {
+fn target(r: Request, main: &MainConf, conf: &LocationConf, alias: &Alias, route: Route) -> Target {
+    let mut resource = Cow::Borrowed(&route.script_name);
+    if !main.python.is_case_sensitive() {
+        resource.to_mut().make_ascii_lowercase();
+    }
     let name = |own: &Option<Setting>, outer: &Option<Setting>, default: &Setting| {
         let setting = own.as_ref().or(outer.as_ref()).unwrap_or(default);
-        names::evaluate(setting, r, conf, &route.script_name)
+        names::evaluate(setting, r, conf, &resource)
     };
     let process_group =
         name(&alias.process_group, &conf.process_group, &Setting::Token(Token::Global));

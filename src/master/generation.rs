@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
-use ngx_wsgi_host::config::{
-    Credentials, ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig,
-};
+use ngx_wsgi_host::config::{Credentials, ErrorLog, GroupConfig, Listener, SupervisorConfig};
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -156,10 +154,7 @@ impl Generation {
             leases: held[held.len() - 2].as_raw_fd(),
             wakeups: daemons.wakeups.iter().map(AsRawFd::as_raw_fd).collect(),
             error_log: error_log(cycle),
-            python: PythonConfig {
-                home: conf.python_home.clone(),
-                server_version: server_version(),
-            },
+            python: conf.python.shared(),
             worker_uid: owner.map(Uid::as_raw),
             groups,
         };
@@ -256,9 +251,8 @@ fn group_config(
 ) -> Result<GroupConfig, StartError> {
     let options = &group.options;
     let identity = identity(group, core)?;
-    let user = identity
-        .as_ref()
-        .and_then(|identity| User::from_uid(Uid::from_raw(identity.uid)).ok().flatten());
+    let uid = identity.as_ref().map_or_else(geteuid, |identity| Uid::from_raw(identity.uid));
+    let user = User::from_uid(uid).ok().flatten();
     Ok(GroupConfig {
         name: group.name.clone(),
         processes: group.processes(),
@@ -271,6 +265,10 @@ fn group_config(
         home: options.home.clone(),
         python_path: options.python_path.clone().unwrap_or_default(),
         python_home: options.python_home.clone(),
+        python_eggs: options.python_eggs.clone(),
+        switch_interval: options.switch_interval,
+        lang: options.lang.clone(),
+        locale: options.locale.clone(),
         display_name: options.title(&group.name),
         shutdown_timeout: group.shutdown_timeout(),
         error_log: own_log(group),

@@ -11,6 +11,8 @@ package WsgiTest;
 #   @GROUP@             the process-group= option of the mode
 #   @MODE@              embedded or daemon
 #   @DIR@               where app.wsgi and the --- user_files are
+#   @VERSION@       major.minor of the Python that the module is built for
+#   @PREFIX@, @BIN@ its prefix, and where its executable is
 #   @REPLY text@        source of an application that answers with that line
 #   @SHOW KEY ...@      source of an application that answers with these keys of its environ
 #
@@ -21,6 +23,10 @@ use Test::Nginx::Socket -Base;
 our @EXPORT = qw(run_wsgi_tests);
 
 my %group = (embedded => '"process-group=%{GLOBAL}"', daemon => 'process-group=daemon');
+
+my $facts = 'import os, sys; print("%d.%d" % sys.version_info[:2], sys.base_prefix,'
+    . ' os.path.dirname(os.path.realpath(sys.executable)))';
+my ($version, $prefix, $bin) = split ' ', qx{$ENV{PYTHON} -c '$facts'};
 
 sub run_wsgi_tests() {
     plan('no_plan');
@@ -64,6 +70,9 @@ sub expand_modes() {
     $text =~ s/^\@REPLY (.*)\@\n/sprintf $reply, $1/gme;
     $text =~ s/^\@SHOW (.*)\@\n/sprintf $show, $1/gme;
     $text =~ s/\@DIR\@/\$TEST_NGINX_HTML_DIR/g;
+    $text =~ s/\@VERSION\@/$version/g;
+    $text =~ s/\@PREFIX\@/$prefix/g;
+    $text =~ s/\@BIN\@/$bin/g;
     return $text unless $text =~ /^--- app|\@GROUP\@|\@MODE\@/m;
     my @modes = $text =~ /^--- mode: *(\w+)/m ? $1 : qw(embedded daemon);
     return map { for_mode($text, $_) } @modes;

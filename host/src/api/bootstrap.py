@@ -1,4 +1,5 @@
 # Runs last in the namespace of the module mod_wsgi: prepares the interpreter for applications.
+import functools
 import os
 import signal
 import site
@@ -11,20 +12,34 @@ class RequestTimeout(BaseException):
     """Raised in a request thread whose request takes too long."""
 
 
-def _restrict_signals():
+class _Restricted:
+    """Stands for a stream that applications may not use."""
+
+    __slots__ = ('_name',)
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattribute__(self, name):
+        stream = object.__getattribute__(self, '_name')
+        raise OSError('%s access restricted by mod_wsgi' % stream)
+
+
+def _intercept_signals():
     pid = os.getpid()
     register = signal.signal
 
-    def intercept(signum, handler):
+    @functools.wraps(register)
+    def intercept(signalnum, handler):
+        # Processes that the application has forked are its own.
         if os.getpid() != pid:
-            return register(signum, handler)
+            return register(signalnum, handler)
         import traceback
+        text = 'Ignoring Python signal handler registration for signal %d.' % signalnum
         stack = ''.join(traceback.format_stack(sys._getframe(1)))
-        _log(7, 'Ignoring Python signal handler registration for signal %d.\n%s' % (signum, stack))
+        _log(7, text + '\n' + stack.rstrip('\n'))
         return handler
 
-    intercept.__name__ = 'signal'
-    intercept.__doc__ = register.__doc__
     signal.signal = intercept
 
 
@@ -53,6 +68,16 @@ def _make_apache():
 sys.argv = ['mod_wsgi']
 sys.stdout = _StdoutStream()
 sys.stderr = _StderrStream()
+if _restrict_stdin:
+    sys.stdin = _Restricted('sys.stdin')
+if _restrict_stdout:
+    sys.stdout = _Restricted('sys.stdout')
+if sys.warnoptions:
+    # Python itself applies the filters in the main interpreter only.
+    import warnings  # noqa: F401
+for _directory in _python_eggs:
+    os.environ['PYTHON_EGG_CACHE'] = _directory
 _make_apache()
-_restrict_signals()
+if _restrict_signal:
+    _intercept_signals()
 _extend_path()

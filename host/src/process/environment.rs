@@ -1,6 +1,7 @@
-//! Working directory, umask and environment variables of a daemon process.
+//! Working directory, umask, environment variables and locale of a daemon process.
 
 use std::env;
+use std::ffi::CString;
 use std::path::Path;
 
 use nix::sys::stat::{umask, Mode};
@@ -9,8 +10,7 @@ use nix::unistd::chdir;
 use super::SetupError;
 use crate::config::GroupConfig;
 
-/// `home=`; otherwise the user's home directory where the process has a user of its own; otherwise
-/// the root directory.
+/// `home=`; otherwise the user's home directory, or the root directory where there is none.
 pub fn enter_directory(group: &GroupConfig) -> Result<(), SetupError> {
     let enter = |path: &Path| {
         chdir(path).map_err(SetupError::step(format!("change to directory {}", path.display())))
@@ -19,7 +19,7 @@ pub fn enter_directory(group: &GroupConfig) -> Result<(), SetupError> {
         return enter(home);
     }
     match &group.user_home {
-        Some(home) if group.credentials.is_some() && enter(home).is_ok() => Ok(()),
+        Some(home) if enter(home).is_ok() => Ok(()),
         _ => enter(Path::new("/")),
     }
 }
@@ -31,7 +31,7 @@ pub fn set_umask(group: &GroupConfig) {
     }
 }
 
-/// Takes nginx's own variables away and names the user the process runs as.
+/// Takes nginx's own variables away, names the user the process runs as, and chooses the language.
 pub fn set_variables(group: &GroupConfig) {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"NGINX") {
@@ -47,5 +47,23 @@ pub fn set_variables(group: &GroupConfig) {
                 env::set_var(name, user);
             }
         }
+    }
+    if let Some(lang) = &group.lang {
+        env::set_var("LANG", lang);
+    }
+    if let Some(locale) = &group.locale {
+        env::set_var("LC_ALL", locale);
+        set_locale(&group.name, locale);
+    }
+}
+
+/// Python would set the part for characters only.
+fn set_locale(group: &str, locale: &str) {
+    let known = CString::new(locale).is_ok_and(|name| {
+        // SAFETY: a C string; the process has one thread yet, so nobody uses the old locale.
+        unsafe { !libc::setlocale(libc::LC_ALL, name.as_ptr()).is_null() }
+    });
+    if !known {
+        tracing::warn!("daemon process group \"{group}\": no locale \"{locale}\" here");
     }
 }

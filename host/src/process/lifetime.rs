@@ -41,7 +41,7 @@ pub fn live(
     succession: &Succession,
     signals: &Signals,
     host: &Host,
-    runtime: &Runtime,
+    runtime: Option<&Runtime>,
 ) -> i32 {
     tell(succession, &Word::Ready);
     tracing::info!("daemon process of group \"{}\" is ready", group.name);
@@ -56,11 +56,15 @@ pub fn live(
     }
     // No new connections from here on; subscribers hear of the end while requests still run.
     host.drain(Some(Duration::ZERO));
-    runtime.publish_stopping(end.reason());
+    if let Some(runtime) = runtime {
+        runtime.publish_stopping(end.reason());
+    }
     // Without a limit of its own: the reaper has one, for this and for what follows.
     host.drain(None);
     host.stop(LAST_THREADS);
-    runtime.stop(end.reason());
+    if let Some(runtime) = runtime {
+        runtime.stop(end.reason());
+    }
     tracing::info!("Exiting daemon process '{}'.", group.name);
     0
 }

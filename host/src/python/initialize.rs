@@ -2,12 +2,13 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pyo3::ffi;
 
+use super::home::Home;
 use super::StartError;
-use crate::config::RuntimeConfig;
+use crate::config::{HashSeed, PythonConfig};
 
 /// The interpreter this crate was built for: Python finds its library from there.
 const BUILT_FOR: &str = env!("NGX_WSGI_PYTHON");
@@ -20,8 +21,8 @@ pub fn version() -> String {
 }
 
 /// Initialises Python; the thread holds the GIL afterwards.
-pub fn initialize(config: &RuntimeConfig) -> Result<(), StartError> {
-    let place = Place::find(config.python_home.as_deref())?;
+pub fn initialize(config: &PythonConfig) -> Result<(), StartError> {
+    let home = find_home(config)?;
     // SAFETY: plain structs that Python's own functions initialise before anything reads them.
     unsafe {
         let mut pre: ffi::PyPreConfig = std::mem::zeroed();
@@ -33,30 +34,77 @@ pub fn initialize(config: &RuntimeConfig) -> Result<(), StartError> {
         ffi::PyConfig_InitPythonConfig(&mut python);
         python.parse_argv = 0;
         python.install_signal_handlers = 0;
-        let started = configure(&mut python, &place)
+        set_switches(&mut python, config);
+        let started = set_strings(&mut python, config, home.as_ref())
             .and_then(|()| check(ffi::Py_InitializeFromConfig(&python)));
         ffi::PyConfig_Clear(&mut python);
         started
     }
 }
 
+/// The configured home; `None` leaves it to the environment variable PYTHONHOME, or to where the
+/// Python is that this crate was built for.
+fn find_home(config: &PythonConfig) -> Result<Option<Home>, StartError> {
+    match (&config.home, std::env::var_os("PYTHONHOME")) {
+        (Some(home), _) => Home::find(home).map(Some).map_err(|e| format!("Python home {e}")),
+        (None, Some(home)) if !home.is_empty() => Home::find(Path::new(&home))
+            .map(|_| None)
+            .map_err(|e| format!("environment variable PYTHONHOME: {e}")),
+        _ => Ok(None),
+    }
+    .map_err(StartError)
+}
+
+/// What is not set here Python takes from its own environment variables.
+fn set_switches(python: &mut ffi::PyConfig, config: &PythonConfig) {
+    if config.optimize > 0 {
+        python.optimization_level = config.optimize.into();
+    }
+    if config.dont_write_bytecode {
+        python.write_bytecode = 0;
+    }
+    match config.hash_seed {
+        None => {}
+        Some(HashSeed::Random) => python.use_hash_seed = 0,
+        Some(HashSeed::Fixed(seed)) => {
+            python.use_hash_seed = 1;
+            python.hash_seed = seed.into();
+        }
+    }
+}
+
 /// # Safety
 ///
 /// `python` was initialised by Python.
-unsafe fn configure(python: &mut ffi::PyConfig, place: &Place) -> Result<(), StartError> {
-    let name: Vec<i32> = "mod_wsgi\0".chars().map(|c| c as i32).collect();
-    let config = std::ptr::from_mut(python);
+unsafe fn set_strings(
+    python: &mut ffi::PyConfig,
+    config: &PythonConfig,
+    home: Option<&Home>,
+) -> Result<(), StartError> {
+    let python = std::ptr::from_mut(python);
+    let wide = |text: &str| text.chars().chain(['\0']).map(|c| c as i32).collect::<Vec<i32>>();
+    let built_for = Path::new(BUILT_FOR);
+    let (prefix, program) = match home {
+        Some(Home::Installation { prefix, program }) => (Some(prefix), program.as_deref()),
+        Some(Home::Environment { program }) => (None, Some(program.as_path())),
+        None => (None, Some(built_for).filter(|built_for| built_for.is_file())),
+    };
     // SAFETY: fields of the same struct, as the API asks for; strings are copied.
     unsafe {
-        check(ffi::PyWideStringList_Append(&mut (*config).argv, name.as_ptr().cast()))?;
-        if let Some(home) = &place.home {
-            let home = c_string(home.as_os_str())?;
-            check(ffi::PyConfig_SetBytesString(config, &mut (*config).home, home.as_ptr()))?;
+        let name = wide("mod_wsgi");
+        check(ffi::PyWideStringList_Append(&mut (*python).argv, name.as_ptr().cast()))?;
+        for filter in &config.warnings {
+            let list = &mut (*python).warnoptions;
+            check(ffi::PyWideStringList_Append(list, wide(filter).as_ptr().cast()))?;
         }
-        if let Some(program) = &place.program {
+        if let Some(prefix) = prefix {
+            let prefix = c_string(prefix)?;
+            check(ffi::PyConfig_SetBytesString(python, &mut (*python).home, prefix.as_ptr()))?;
+        }
+        if let Some(program) = program {
             let program = c_string(program.as_os_str())?;
-            let field = &mut (*config).program_name;
-            check(ffi::PyConfig_SetBytesString(config, field, program.as_ptr()))?;
+            let field = &mut (*python).program_name;
+            check(ffi::PyConfig_SetBytesString(python, field, program.as_ptr()))?;
         }
     }
     Ok(())
@@ -79,62 +127,4 @@ fn check(status: ffi::PyStatus) -> Result<(), StartError> {
         };
         Err(StartError(message))
     }
-}
-
-/// Where Python is told to look for itself.
-struct Place {
-    home: Option<PathBuf>,
-    program: Option<PathBuf>,
-}
-
-impl Place {
-    /// A virtual environment is named by its executable, an installation by its prefix.
-    fn find(home: Option<&Path>) -> Result<Self, StartError> {
-        let Some(home) = home else {
-            let built_for = PathBuf::from(BUILT_FOR);
-            return Ok(Place { home: None, program: built_for.is_file().then_some(built_for) });
-        };
-        let fail =
-            |cause: String| StartError(format!("Python home \"{}\" {cause}", home.display()));
-        let found =
-            std::fs::metadata(home).map_err(|error| fail(format!("cannot be read: {error}")))?;
-        if !found.is_dir() {
-            return Err(fail("is not a directory".to_owned()));
-        }
-        let config = home.join("pyvenv.cfg");
-        if config.is_file() {
-            check_environment(&config).map_err(fail)?;
-            return Ok(Place { home: None, program: Some(home.join("bin/python")) });
-        }
-        let library = format!("lib/python{}", short_version());
-        if !home.join(&library).is_dir() {
-            return Err(fail(format!(
-                "is no installation of Python {}: it has no {library}",
-                short_version()
-            )));
-        }
-        Ok(Place { home: Some(home.to_owned()), program: None })
-    }
-}
-
-/// A virtual environment of another Python cannot be used.
-fn check_environment(config: &Path) -> Result<(), String> {
-    let text =
-        std::fs::read_to_string(config).map_err(|error| format!("cannot be read: {error}"))?;
-    let version = text.lines().find_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        key.trim().starts_with("version").then(|| value.trim().to_owned())
-    });
-    let own = short_version();
-    match version {
-        Some(version) if version != own && !version.starts_with(&format!("{own}.")) => {
-            Err(format!("is a virtual environment of Python {version}, not of {own}"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// `major.minor`.
-fn short_version() -> String {
-    version().split('.').take(2).collect::<Vec<_>>().join(".")
 }

@@ -1,5 +1,6 @@
 //! An application group's interpreter, and what is prepared in it before application code runs.
 
+use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use super::exception;
 use super::object::{Object, Py, PyResult, Raised};
 use super::thread_state::ThreadState;
 use crate::api::Api;
-use crate::config::RuntimeConfig;
+use crate::config::{PythonConfig, RuntimeConfig};
 use crate::wire::key;
 use crate::wsgi::Types;
 
@@ -139,11 +140,19 @@ impl Interpreter {
     /// Runs what is registered for the interpreter's end: waits for threads that are no daemons,
     /// then calls what `atexit` has. Its memory goes with the process: threads of the application
     /// may still refer to it.
-    pub fn wind_up(&self) {
+    pub fn wind_up(&self, config: &PythonConfig) {
         let Some(first) = super::lock(&self.first).take() else { return };
         let attached = first.attach();
         let py = attached.py();
-        for step in [join_threads, run_atexit, flush_streams] {
+        let mut steps: Vec<fn(Py, &Self) -> PyResult<()>> = Vec::new();
+        if config.destroy_interpreter {
+            steps.extend([join_threads as fn(Py, &Self) -> PyResult<()>, run_atexit]);
+        }
+        if !config.restrict_stdout {
+            steps.push(flush_stdout);
+        }
+        steps.push(flush_others);
+        for step in steps {
             if let Err(raised) = step(py, self) {
                 exception::log(py, raised, b"Exception occurred while an interpreter ended.");
             }
@@ -167,13 +176,18 @@ fn run_atexit(py: Py, _: &Interpreter) -> Result<(), Raised> {
     py.import(c"atexit")?.call_method(c"_run_exitfuncs", &[]).map(drop)
 }
 
-fn flush_streams(py: Py, _: &Interpreter) -> Result<(), Raised> {
-    let sys = py.import(c"sys")?;
-    for name in [c"stdout", c"stderr", c"__stdout__", c"__stderr__"] {
-        let stream = sys.attr(name)?;
-        if !stream.is_none() {
-            stream.call_method(c"flush", &[])?;
-        }
+fn flush_stdout(py: Py, _: &Interpreter) -> Result<(), Raised> {
+    flush(py, c"stdout")
+}
+
+fn flush_others(py: Py, _: &Interpreter) -> Result<(), Raised> {
+    [c"stderr", c"__stdout__", c"__stderr__"].into_iter().try_for_each(|name| flush(py, name))
+}
+
+fn flush(py: Py, name: &CStr) -> Result<(), Raised> {
+    let stream = py.import(c"sys")?.attr(name)?;
+    if !stream.is_none() {
+        stream.call_method(c"flush", &[])?;
     }
     Ok(())
 }
@@ -182,6 +196,11 @@ impl Objects {
     fn new(py: Py, name: &str, config: &RuntimeConfig) -> PyResult<Self> {
         let types = Types::new(py)?;
         let api = Api::install(py, name, config, &types)?;
+        // One interval for all interpreters: they share the GIL.
+        if let Some(interval) = config.switch_interval.filter(|_| name.is_empty()) {
+            let interval = py.float(interval)?;
+            py.import(c"sys")?.call_method(c"setswitchinterval", &[&interval])?;
+        }
         let modules = py.import(c"sys")?.attr(c"modules")?;
         let keys = key::WELL_KNOWN.iter().map(|key| py.interned(key)).collect::<PyResult<_>>()?;
         Ok(Objects { types, api, modules, keys })

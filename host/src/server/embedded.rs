@@ -11,9 +11,9 @@ use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
 use thiserror::Error;
 
 use super::host::{Host, HostConfig};
-use super::serve::{Serve, Unavailable};
+use super::serve::with_python;
 use crate::config::RuntimeConfig;
-use crate::python::{Runtime, StartError};
+use crate::python::Runtime;
 use crate::scoreboard::{MappingError, Reports};
 
 /// Stack of Python's main thread.
@@ -142,7 +142,7 @@ fn run(config: RuntimeConfig, host: &Host, life: &Life) {
         tracing::error!(level = 2u64, "{error}");
     }
     if *life.phase() == Phase::Running {
-        if let Err(error) = spawn(host, runtime.clone()) {
+        if let Err(error) = host.spawn(with_python(runtime.clone())) {
             tracing::error!(level = 2u64, "cannot start request threads: {error}");
         }
     }
@@ -155,15 +155,6 @@ fn run(config: RuntimeConfig, host: &Host, life: &Life) {
         runtime.stop("");
     }
     life.stopped();
-}
-
-fn spawn(host: &Host, runtime: Result<Arc<Runtime>, StartError>) -> io::Result<()> {
-    host.spawn(move |id| -> Box<dyn Serve> {
-        match &runtime {
-            Ok(runtime) => Box::new(runtime.thread(id)),
-            Err(error) => Box::new(Unavailable(error.to_string())),
-        }
-    })
 }
 
 /// Runs `start` with all signals blocked, which the thread it starts inherits; only those that a

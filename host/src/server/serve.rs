@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::exchange::Exchange;
 use crate::log::Level;
-use crate::python::RequestThread;
+use crate::python::{RequestThread, Runtime, StartError};
 use crate::wire::{Outcome, Request};
 
 /// Serves requests on one thread; made on that thread and never leaves it.
@@ -28,8 +28,18 @@ where
     }
 }
 
+/// Makes what each request thread serves with: Python, or the reason why there is none.
+pub fn with_python(
+    runtime: Result<Arc<Runtime>, StartError>,
+) -> impl Fn(u32) -> Box<dyn Serve> + Send + Sync + 'static {
+    move |id| match &runtime {
+        Ok(runtime) => Box::new(runtime.thread(id)),
+        Err(error) => Box::new(Unavailable(error.to_string())),
+    }
+}
+
 /// Fails every request with the reason why there is no Python.
-pub(super) struct Unavailable(pub String);
+struct Unavailable(String);
 
 impl Serve for Unavailable {
     fn serve(&mut self, _: &Request<'_>, exchange: &Arc<dyn Exchange>) -> Outcome {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex, OnceLock};
 use std::{fs, thread};
 
-use ngx_wsgi_host::config::RuntimeConfig;
+use ngx_wsgi_host::config::{PythonConfig, RuntimeConfig};
 use ngx_wsgi_host::exchange::{BodyError, Disconnected, Exchange};
 use ngx_wsgi_host::log::{self, Level, Sink};
 use ngx_wsgi_host::python::{RequestThread, Runtime};
@@ -67,7 +67,7 @@ pub fn config() -> RuntimeConfig {
         threads: 5,
         processes: 2,
         multiprocess: true,
-        server_version: (1, 22, 1),
+        python: PythonConfig { server_version: (1, 22, 1), ..PythonConfig::default() },
         ..RuntimeConfig::default()
     }
 }

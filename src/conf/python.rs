@@ -1,0 +1,193 @@
+//! Directives that decide how Python starts and what interpreters may do.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use nginx_sys::ngx_flag_t;
+use ngx_wsgi_host::config::{HashSeed, PythonConfig};
+use ngx_wsgi_host::python::{Home, HomeError};
+use nix::unistd::geteuid;
+
+use super::commands::{full_path, set_once};
+use super::daemon::{path_list, switch_interval};
+use super::MainConf;
+use crate::ffi::{str_of, Conf, ConfigError, UNSET};
+
+/// The actions of a warning filter; Python takes any beginning of one.
+const ACTIONS: [&str; 7] = ["default", "always", "ignore", "module", "once", "error", "all"];
+
+/// What is configured of Python at the `http` level.
+pub struct PythonSettings {
+    pub home: Option<PathBuf>,
+    /// `file:line` of the home.
+    pub home_place: String,
+    pub path: Option<Vec<PathBuf>>,
+    pub eggs: Option<PathBuf>,
+    pub switch_interval: Option<f64>,
+    optimize: Option<u8>,
+    warnings: Vec<String>,
+    hash_seed: Option<HashSeed>,
+    pub dont_write_bytecode: ngx_flag_t,
+    pub restrict_stdin: ngx_flag_t,
+    pub restrict_stdout: ngx_flag_t,
+    pub restrict_signal: ngx_flag_t,
+    pub destroy_interpreter: ngx_flag_t,
+    pub case_sensitivity: ngx_flag_t,
+}
+
+impl Default for PythonSettings {
+    fn default() -> Self {
+        PythonSettings {
+            home: None,
+            home_place: String::new(),
+            path: None,
+            eggs: None,
+            switch_interval: None,
+            optimize: None,
+            warnings: Vec::new(),
+            hash_seed: None,
+            dont_write_bytecode: UNSET,
+            restrict_stdin: UNSET,
+            restrict_stdout: UNSET,
+            restrict_signal: UNSET,
+            destroy_interpreter: UNSET,
+            case_sensitivity: UNSET,
+        }
+    }
+}
+
+impl PythonSettings {
+    /// Whether scripts whose paths differ in letter case only are different ones.
+    pub fn is_case_sensitive(&self) -> bool {
+        self.case_sensitivity != 0
+    }
+
+    /// What holds for embedded and daemon processes alike.
+    pub fn shared(&self) -> PythonConfig {
+        PythonConfig {
+            home: self.home.clone(),
+            optimize: self.optimize.unwrap_or(0),
+            warnings: self.warnings.clone(),
+            dont_write_bytecode: self.dont_write_bytecode == 1,
+            hash_seed: self.hash_seed,
+            restrict_stdin: self.restrict_stdin == 1,
+            restrict_stdout: self.restrict_stdout == 1,
+            restrict_signal: self.restrict_signal != 0,
+            destroy_interpreter: self.destroy_interpreter != 0,
+            case_sensitive: self.is_case_sensitive(),
+            server_version: crate::master::server_version(),
+        }
+    }
+}
+
+/// What is certainly wrong with a home when the configuration is read. Daemons may have a Python
+/// of another version where their executable is another (`own_executable`), and what root is not
+/// let into, others may be.
+pub fn check_home(home: &Path, own_executable: bool) -> Result<(), HomeError> {
+    match Home::find(home) {
+        Err(HomeError::OtherVersion { .. } | HomeError::NoPython(_)) if own_executable => Ok(()),
+        Err(HomeError::Unreadable { .. }) if geteuid().is_root() => Ok(()),
+        found => found.map(drop),
+    }
+}
+
+pub fn home(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let mut home = OsString::new();
+    for (index, part) in cf.word(1)?.split(':').enumerate() {
+        if part.is_empty() || index > 1 {
+            let text = "must be a prefix or prefix:exec_prefix";
+            return Err(cf.error(format_args!("has invalid value \"{}\": {text}", cf.word(1)?)));
+        }
+        if index > 0 {
+            home.push(":");
+        }
+        home.push(full_path(cf, str_of(part.as_bytes()))?);
+    }
+    set_once(cf, &mut conf.python.home, home.into())?;
+    conf.python.home_place = cf.place();
+    Ok(())
+}
+
+pub fn path(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    set_once(cf, &mut conf.python.path, path_list(cf.word(1)?))
+}
+
+pub fn eggs(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let directory = full_path(cf, cf.words()[1])?;
+    if directory.exists() && !directory.is_dir() {
+        return Err(cf.error(format_args!("\"{}\" is not a directory", directory.display())));
+    }
+    set_once(cf, &mut conf.python.eggs, directory)
+}
+
+pub fn optimize(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let level = match cf.word(1)? {
+        "0" => 0,
+        "1" => 1,
+        "2" => 2,
+        other => {
+            return Err(cf.error(format_args!("has invalid value \"{other}\": must be 0, 1 or 2")))
+        }
+    };
+    set_once(cf, &mut conf.python.optimize, level)
+}
+
+pub fn warnings(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let filter = cf.word(1)?;
+    if let Err(reason) = check_filter(filter) {
+        return Err(cf.error(format_args!("has invalid filter \"{filter}\": {reason}")));
+    }
+    conf.python.warnings.push(filter.to_owned());
+    Ok(())
+}
+
+/// `action:message:category:module:lineno`, as `python -W` takes it.
+fn check_filter(filter: &str) -> Result<(), &'static str> {
+    let fields: Vec<&str> = filter.split(':').map(str::trim).collect();
+    if fields.len() > 5 {
+        return Err("more than five fields");
+    }
+    if filter.is_empty() || !ACTIONS.iter().any(|action| action.starts_with(fields[0])) {
+        return Err("the action must be default, always, ignore, module, once or error");
+    }
+    match fields.get(4) {
+        Some(line) if !line.is_empty() && line.parse::<u32>().is_err() => {
+            Err("the fifth field must be a line number")
+        }
+        _ => Ok(()),
+    }
+}
+
+pub fn hash_seed(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let value = cf.word(1)?;
+    let seed = match value {
+        "random" => HashSeed::Random,
+        number => HashSeed::Fixed(number.parse().map_err(|_| {
+            let range = "must be \"random\" or a number from 0 to 4294967295";
+            cf.error(format_args!("has invalid value \"{value}\": {range}"))
+        })?),
+    };
+    set_once(cf, &mut conf.python.hash_seed, seed)
+}
+
+pub fn interval(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let interval = switch_interval("value", cf.word(1)?).map_err(|error| cf.error(error))?;
+    set_once(cf, &mut conf.python.switch_interval, interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_those_of_python() {
+        for filter in
+            ["error", "e", "ignore::DeprecationWarning", "default:text:Warning:mod:3", ":::mod"]
+        {
+            assert_eq!(check_filter(filter), Ok(()), "{filter}");
+        }
+        for filter in ["", "nonsense", "errors", "error::::x", "error::::-1", "error:::::"] {
+            assert!(check_filter(filter).is_err(), "{filter}");
+        }
+    }
+}
