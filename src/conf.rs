@@ -5,6 +5,7 @@ mod commands;
 mod daemon;
 mod location;
 mod main;
+mod obsolete;
 mod params;
 mod python;
 mod token;

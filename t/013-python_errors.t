@@ -1,4 +1,4 @@
-# What an administrator gets wrong about Python stops `nginx -t`.
+# What an administrator gets wrong about Python stops `nginx -t`; what no longer applies is said.
 
 use WsgiTest;
 
@@ -326,3 +326,36 @@ GET /
 --- error_code: 500
 --- error_log
 is a virtual environment of Python 3.1.4, not of
+
+
+
+=== TEST 41: directives that have no effect
+--- http_config
+wsgi_reload_mechanism Process;
+wsgi_python_executable /usr/bin/python;
+wsgi_py3k_warning_flag on;
+wsgi_accept_mutex fcntl;
+wsgi_socket_rotation off;
+wsgi_enable_sendfile on;
+wsgi_verbose_debugging on;
+wsgi_pass_apache_request on;
+wsgi_telemetry_service unix:/run/telemetry interval=1;
+--- config
+location / {
+    wsgi_reload_mechanism Module;
+    return 200 "ok\n";
+}
+--- request
+GET /
+--- response_body
+ok
+--- error_log eval
+[qr/\[warn\].*"wsgi_reload_mechanism" is obsolete and has no effect: .*a daemon process is replaced.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_python_executable" is obsolete and has no effect: .*wsgi_python_home.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_py3k_warning_flag" is obsolete and has no effect: .*Python 2.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_accept_mutex" is obsolete and has no effect: .*do not compete.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_socket_rotation" is obsolete and has no effect: .*until their last request.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_enable_sendfile" is obsolete and has no effect: .*wsgi.file_wrapper.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_verbose_debugging" is obsolete and has no effect: .*error_log.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_pass_apache_request" is obsolete and has no effect: .*no Apache request.* in \S+nginx\.conf:\d+/,
+ qr/\[warn\].*"wsgi_telemetry_service" is obsolete and has no effect: .*no telemetry service.* in \S+nginx\.conf:\d+/]

@@ -20,7 +20,7 @@ use super::aliases::full_name;
 use super::daemon::DaemonOptions;
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{python, LocationConf, MainConf, Param};
+use super::{obsolete, python, LocationConf, MainConf, Param};
 use crate::ffi::{enclosing, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
@@ -113,6 +113,11 @@ macro_rules! setter {
     }};
 }
 
+/// A directive that has no effect.
+const fn obsolete(s: &'static CStr, place: u32, args: u32) -> ngx_command_t {
+    local(s, place, args, setter!(LocationConf, obsolete::warn))
+}
+
 macro_rules! field {
     ($name:ident) => {
         offset_of!(ngx_http_upstream_conf_t, $name)
@@ -125,7 +130,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 44] = [
+pub static mut COMMANDS: [ngx_command_t; 53] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_process_group",
@@ -227,6 +232,15 @@ pub static mut COMMANDS: [ngx_command_t; 44] = [
         offset_of!(LocationConf, upstream) + field!(ignore_headers),
         addr_of_mut!(ngx_http_upstream_ignore_headers_masks).cast(),
     ),
+    obsolete(c"wsgi_reload_mechanism", ANY, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_python_executable", M, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_py3k_warning_flag", M, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_accept_mutex", M, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_socket_rotation", M, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_enable_sendfile", ANY, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_verbose_debugging", M, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_pass_apache_request", ANY, NGX_CONF_TAKE1),
+    obsolete(c"wsgi_telemetry_service", M, NGX_CONF_1MORE),
     ngx_command_t::empty(),
 ];
 
