@@ -11,6 +11,7 @@ mod python;
 mod token;
 mod upstream;
 mod value;
+mod warning_filter;
 
 pub use aliases::{Alias, Inherited};
 pub use commands::COMMANDS;

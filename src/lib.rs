@@ -145,7 +145,7 @@ fn validate(cf: Conf) -> Option<()> {
     main.upstream.peer.init = Some(dispatch::init_peer);
     // SAFETY: the cycle being configured.
     let core = core_conf(unsafe { &*cf.get().cycle })?;
-    main.validate(&main.socket_names(core), core.user, cf.get().log).ok()?;
+    main.validate(&main.socket_names(core), core, cf.get().log).ok()?;
     if !main.groups.is_empty() {
         if let Err(error) = HostExecutable::find(main.daemon_executable.as_deref()) {
             ffi::conf_error(cf.as_ptr(), format_args!("{error}"));

@@ -2,9 +2,13 @@
 
 mod executable;
 mod generation;
+mod identity;
+mod rights;
 mod sockets;
 mod spawn;
 
 pub use executable::HostExecutable;
 pub use generation::{server_version, Address, Daemons, Generation};
+pub use identity::{of_group, of_workers};
+pub use rights::with_rights_of;
 pub use sockets::SocketNames;

@@ -9,9 +9,13 @@ mod alias;
 mod daemon;
 #[path = "../src/exchange/frames.rs"]
 mod frames;
+#[path = "../src/master/rights.rs"]
+mod rights;
 #[path = "../src/route/script.rs"]
 mod script;
 #[path = "../src/master/sockets.rs"]
 mod sockets;
 #[path = "../src/conf/token.rs"]
 mod token;
+#[path = "../src/conf/warning_filter.rs"]
+mod warning_filter;

@@ -77,9 +77,13 @@ def test_a_home_that_its_user_cannot_read(nginx, mode):
     home = make_environment(nginx)
     home.chmod(0o700)
     set_up(nginx, mode, home)
+    tested = nginx.run("-t")
+    assert tested.returncode == 0
+    assert f'/venv/pyvenv.cfg" cannot be read: Permission denied (os error 13) as user "www-data"' in tested.stderr
     nginx.start()
     assert_fails_with_one_line(nginx, f'"{home}/pyvenv.cfg" cannot be read: Permission denied')
     home.chmod(0o755)
+    assert "[warn]" not in nginx.run("-t").stderr
     nginx.reload()
     assert get(nginx.port, "/app")[0] == 200
 

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use nginx_sys::{ngx_http_core_srv_conf_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_log_t};
+use nginx_sys::{
+    ngx_core_conf_t, ngx_http_core_srv_conf_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_log_t,
+};
 use ngx::ngx_log_error;
+use ngx_wsgi_host::config::Credentials;
 use ngx_wsgi_host::scoreboard;
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, Uid, User};
 
 use super::daemon::DaemonOptions;
-use super::python::{check_home, PythonSettings};
+use super::python::{check_home, unreadable, PythonSettings};
 use crate::ffi::{bytes, ConfigError};
-use crate::master::{Generation, SocketNames};
+use crate::master::{of_group, of_workers, Generation, SocketNames};
 
 /// Threads of a daemon process and of the embedded host where none are configured (mod_wsgi's).
 pub const DEFAULT_THREADS: u16 = 15;
@@ -114,7 +117,7 @@ impl MainConf {
     pub fn validate(
         &self,
         names: &SocketNames,
-        nginx_user: u32,
+        core: &ngx_core_conf_t,
         log: *mut ngx_log_t,
     ) -> Result<(), ConfigError> {
         for reference in &self.references {
@@ -130,7 +133,7 @@ impl MainConf {
                 return Err(ConfigError);
             }
         }
-        let as_root = |group: &&GroupDefinition| group.options.user.is_none() && nginx_user == 0;
+        let as_root = |group: &&GroupDefinition| group.options.user.is_none() && core.user == 0;
         if let Some(group) = self.groups.iter().find(as_root).filter(|_| geteuid().is_root()) {
             ngx_log_error!(
                 nginx_sys::NGX_LOG_EMERG,
@@ -142,7 +145,7 @@ impl MainConf {
             );
             return Err(ConfigError);
         }
-        self.validate_homes(log)?;
+        self.validate_homes(core, log)?;
         if !self.groups.is_empty() {
             if let Err(error) = names.check() {
                 ngx_log_error!(nginx_sys::NGX_LOG_EMERG, log, "\"wsgi_socket_prefix\" {error}");
@@ -152,23 +155,57 @@ impl MainConf {
         Ok(())
     }
 
-    fn validate_homes(&self, log: *mut ngx_log_t) -> Result<(), ConfigError> {
+    fn validate_homes(
+        &self,
+        core: &ngx_core_conf_t,
+        log: *mut ngx_log_t,
+    ) -> Result<(), ConfigError> {
         let own_executable = self.daemon_executable.is_some();
-        let global = self
-            .python
-            .home
-            .iter()
-            .map(|home| (home, "\"wsgi_python_home\"".to_owned(), &self.python.home_place));
-        let groups = self.groups.iter().filter_map(|group| {
-            let directive = format!("\"wsgi_daemon_process\" \"{}\": python-home", group.name);
-            Some((group.options.python_home.as_ref()?, directive, &group.place))
-        });
-        for (home, directive, place) in global.chain(groups) {
+        let mut warned = Vec::new();
+        for (home, directive, place, user) in self.homes(core) {
             if let Err(error) = check_home(home, own_executable) {
                 ngx_log_error!(nginx_sys::NGX_LOG_EMERG, log, "{directive} {error} in {place}");
                 return Err(ConfigError);
             }
+            let Some((uid, error)) =
+                user.and_then(|user| Some((user.uid, unreadable(home, &user)?)))
+            else {
+                continue;
+            };
+            if !warned.contains(&(home, uid)) {
+                let name = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+                let name = name.unwrap_or_else(|| format!("#{uid}"));
+                ngx_log_error!(
+                    nginx_sys::NGX_LOG_WARN,
+                    log,
+                    "{directive} {error} as user \"{name}\" in {place}"
+                );
+                warned.push((home, uid));
+            }
         }
         Ok(())
+    }
+
+    /// Every home with its directive and place, and who uses it.
+    fn homes(&self, core: &ngx_core_conf_t) -> Vec<(&PathBuf, String, &str, Option<Credentials>)> {
+        let user_of = |group: &GroupDefinition| of_group(group, core).ok().flatten();
+        let mut homes = Vec::new();
+        for group in &self.groups {
+            if let Some(home) = &group.options.python_home {
+                let directive = format!("\"wsgi_daemon_process\" \"{}\": python-home", group.name);
+                homes.push((home, directive, group.place.as_str(), user_of(group)));
+            }
+        }
+        if let Some(home) = &self.python.home {
+            let others = self.groups.iter().filter(|group| group.options.python_home.is_none());
+            let mut users: Vec<_> = others.map(user_of).collect();
+            if users.is_empty() {
+                users.push(of_workers(core));
+            }
+            let place = self.python.home_place.as_str();
+            let entry = |user| (home, "\"wsgi_python_home\"".to_owned(), place, user);
+            homes.extend(users.into_iter().map(entry));
+        }
+        homes
     }
 }

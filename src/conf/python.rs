@@ -4,17 +4,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use nginx_sys::ngx_flag_t;
-use ngx_wsgi_host::config::{HashSeed, PythonConfig};
+use ngx_wsgi_host::config::{Credentials, HashSeed, PythonConfig};
 use ngx_wsgi_host::python::{Home, HomeError};
 use nix::unistd::geteuid;
 
 use super::commands::{full_path, set_once};
 use super::daemon::{path_list, switch_interval};
-use super::MainConf;
+use super::{warning_filter, MainConf};
 use crate::ffi::{str_of, Conf, ConfigError, UNSET};
-
-/// The actions of a warning filter; Python takes any beginning of one.
-const ACTIONS: [&str; 7] = ["default", "always", "ignore", "module", "once", "error", "all"];
+use crate::master::with_rights_of;
 
 /// What is configured of Python at the `http` level.
 pub struct PythonSettings {
@@ -91,6 +89,13 @@ pub fn check_home(home: &Path, own_executable: bool) -> Result<(), HomeError> {
     }
 }
 
+/// Why the user that a home is for cannot read it, as it is now.
+pub fn unreadable(home: &Path, user: &Credentials) -> Option<HomeError> {
+    with_rights_of(user, || Home::find(home))?
+        .err()
+        .filter(|error| matches!(error, HomeError::Unreadable { .. }))
+}
+
 pub fn home(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
     let mut home = OsString::new();
     for (index, part) in cf.word(1)?.split(':').enumerate() {
@@ -134,28 +139,11 @@ pub fn optimize(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
 
 pub fn warnings(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
     let filter = cf.word(1)?;
-    if let Err(reason) = check_filter(filter) {
+    if let Err(reason) = warning_filter::check(filter) {
         return Err(cf.error(format_args!("has invalid filter \"{filter}\": {reason}")));
     }
     conf.python.warnings.push(filter.to_owned());
     Ok(())
-}
-
-/// `action:message:category:module:lineno`, as `python -W` takes it.
-fn check_filter(filter: &str) -> Result<(), &'static str> {
-    let fields: Vec<&str> = filter.split(':').map(str::trim).collect();
-    if fields.len() > 5 {
-        return Err("more than five fields");
-    }
-    if filter.is_empty() || !ACTIONS.iter().any(|action| action.starts_with(fields[0])) {
-        return Err("the action must be default, always, ignore, module, once or error");
-    }
-    match fields.get(4) {
-        Some(line) if !line.is_empty() && line.parse::<u32>().is_err() => {
-            Err("the fifth field must be a line number")
-        }
-        _ => Ok(()),
-    }
 }
 
 pub fn hash_seed(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
@@ -173,21 +161,4 @@ pub fn hash_seed(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
 pub fn interval(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
     let interval = switch_interval("value", cf.word(1)?).map_err(|error| cf.error(error))?;
     set_once(cf, &mut conf.python.switch_interval, interval)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_those_of_python() {
-        for filter in
-            ["error", "e", "ignore::DeprecationWarning", "default:text:Warning:mod:3", ":::mod"]
-        {
-            assert_eq!(check_filter(filter), Ok(()), "{filter}");
-        }
-        for filter in ["", "nonsense", "errors", "error::::x", "error::::-1", "error:::::"] {
-            assert!(check_filter(filter).is_err(), "{filter}");
-        }
-    }
 }

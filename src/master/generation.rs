@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
-use ngx_wsgi_host::config::{Credentials, ErrorLog, GroupConfig, Listener, SupervisorConfig};
+use ngx_wsgi_host::config::{ErrorLog, GroupConfig, Listener, SupervisorConfig};
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
     recv, shutdown, socketpair, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType,
 };
-use nix::unistd::{geteuid, Gid, Uid, User};
+use nix::unistd::{geteuid, Uid, User};
 use thiserror::Error;
 
 use super::executable::{HostExecutable, NotFound};
+use super::identity::{self, Root};
 use super::sockets::{self, SocketError, SocketNames};
 use super::spawn::{self, SpawnError};
 use crate::conf::{GroupDefinition, MainConf};
@@ -36,10 +37,8 @@ pub enum StartError {
     Spawn(#[from] SpawnError),
     #[error("cannot make a {what}: {source}")]
     Descriptor { what: &'static str, source: nix::Error },
-    #[error(
-        "daemon process group \"{0}\": WSGI process blocked from running as root, use \"user=\""
-    )]
-    Root(String),
+    #[error(transparent)]
+    Root(#[from] Root),
 }
 
 /// One configuration's processes and memory, as master and workers hold them.
@@ -250,7 +249,7 @@ fn group_config(
     report: RawFd,
 ) -> Result<GroupConfig, StartError> {
     let options = &group.options;
-    let identity = identity(group, core)?;
+    let identity = identity::of_group(group, core)?;
     let uid = identity.as_ref().map_or_else(geteuid, |identity| Uid::from_raw(identity.uid));
     let user = User::from_uid(uid).ok().flatten();
     Ok(GroupConfig {
@@ -278,35 +277,6 @@ fn group_config(
             .collect(),
         report,
     })
-}
-
-/// Who the group runs as: `user=` and `group=`, else nginx's own user; nobody to switch to when
-/// nginx was not started as root.
-fn identity(
-    group: &GroupDefinition,
-    core: &ngx_core_conf_t,
-) -> Result<Option<Credentials>, StartError> {
-    if !geteuid().is_root() {
-        return Ok(None);
-    }
-    let user = group.options.user.as_ref();
-    let uid = user.map_or(core.user, |user| user.uid.as_raw());
-    if uid == 0 {
-        return Err(StartError::Root(group.name.clone()));
-    }
-    let own_group = user.map_or(core.group, |user| user.gid.as_raw());
-    let gid = group.options.group.as_ref().map_or(own_group, |group| group.gid.as_raw());
-    Ok(Some(Credentials { uid, gid, groups: groups_of(uid, gid) }))
-}
-
-/// The supplementary groups of a user, from the group database.
-fn groups_of(uid: u32, gid: u32) -> Vec<u32> {
-    let list = || {
-        let user = User::from_uid(Uid::from_raw(uid)).ok()??;
-        let name = std::ffi::CString::new(user.name).ok()?;
-        nix::unistd::getgrouplist(&name, Gid::from_raw(gid)).ok()
-    };
-    list().map_or_else(|| vec![gid], |groups| groups.iter().map(|group| group.as_raw()).collect())
 }
 
 fn error_log(cycle: &ngx_cycle_t) -> ErrorLog {
