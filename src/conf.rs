@@ -15,7 +15,7 @@ mod warning_filter;
 
 pub use aliases::{Alias, Inherited};
 pub use commands::COMMANDS;
-pub use location::LocationConf;
+pub use location::{LocationConf, MapHead};
 pub use main::{GroupDefinition, MainConf};
 pub use params::Param;
 pub use token::{with_port, Token};

@@ -5,8 +5,10 @@ mod environ;
 mod frames;
 mod handler;
 mod names;
+mod neighbours;
 mod request;
 mod response;
+mod tls;
 
 use std::ptr::NonNull;
 
@@ -20,6 +22,7 @@ use crate::route::Route;
 use frames::FrameReader;
 
 pub use handler::content_handler;
+pub use neighbours::Neighbours;
 
 /// What this module knows of a request from its mapping to its end. Lives in the request's pool.
 pub struct Exchange {

@@ -143,6 +143,7 @@ impl MainConf {
 fn validate(cf: Conf) -> Option<()> {
     let main = cf.main_conf::<MainConf>(module())?;
     main.upstream.peer.init = Some(dispatch::init_peer);
+    main.neighbours = Some(exchange::Neighbours::find(cf).ok()?);
     // SAFETY: the cycle being configured.
     let core = core_conf(unsafe { &*cf.get().cycle })?;
     main.validate(&main.socket_names(core), core, cf.get().log).ok()?;

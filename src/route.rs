@@ -10,7 +10,7 @@ use nginx_sys::{ngx_http_request_t, ngx_int_t};
 use crate::conf::{Alias, Inherited, LocationConf};
 use crate::ffi::{bytes, code, guard, Request};
 
-pub use alias::covers;
+pub use alias::{collapse, covers};
 pub use script::NoScript;
 
 /// Where an alias leads for one URL.
@@ -35,11 +35,7 @@ impl Route {
         let uri = unsafe { bytes(&r.get().uri) };
         let found = script::find(&alias.target, &uri[matched..])?;
         let (name, info) = uri.split_at(matched + found.taken);
-        Ok(Route {
-            script: found.path,
-            script_name: alias::collapse(name),
-            path_info: alias::collapse(info),
-        })
+        Ok(Route { script: found.path, script_name: collapse(name), path_info: collapse(info) })
     }
 }
 

@@ -7,6 +7,8 @@
 mod alias;
 #[path = "../src/conf/daemon.rs"]
 mod daemon;
+#[path = "../src/exchange/tls/format.rs"]
+mod format;
 #[path = "../src/exchange/frames.rs"]
 mod frames;
 #[path = "../src/master/rights.rs"]

@@ -20,7 +20,7 @@ use super::aliases::full_name;
 use super::daemon::DaemonOptions;
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{obsolete, python, LocationConf, MainConf, Param};
+use super::{obsolete, python, LocationConf, MainConf, MapHead, Param};
 use crate::ffi::{enclosing, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
@@ -130,7 +130,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 53] = [
+pub static mut COMMANDS: [ngx_command_t; 54] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_process_group",
@@ -151,6 +151,12 @@ pub static mut COMMANDS: [ngx_command_t; 53] = [
         setter!(LocationConf, cmd_callable_object),
     ),
     local(c"wsgi_param", ANY_AND_IF, NGX_CONF_TAKE23, setter!(LocationConf, cmd_param)),
+    local(
+        c"wsgi_map_head_to_get",
+        ANY_AND_IF,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, cmd_map_head_to_get),
+    ),
     global(c"wsgi_daemon_process", M | S, NGX_CONF_1MORE, setter!(MainConf, cmd_daemon_process)),
     global(c"wsgi_socket_prefix", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_socket_prefix)),
     global(c"wsgi_daemon_executable", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_daemon_executable)),
@@ -322,6 +328,20 @@ fn cmd_param(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let param = Param::read(cf)?;
     Rc::make_mut(&mut conf.params).push(param);
     Ok(())
+}
+
+fn cmd_map_head_to_get(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let value = cf.word(1)?;
+    let map = match &*value.to_ascii_lowercase() {
+        "off" => MapHead::Off,
+        "on" => MapHead::On,
+        "auto" => MapHead::Auto,
+        _ => {
+            let cause = "must be \"off\", \"on\" or \"auto\"";
+            return Err(cf.error(format_args!("has invalid value \"{value}\": {cause}")));
+        }
+    };
+    set_once(cf, &mut conf.map_head_to_get, map)
 }
 
 fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {

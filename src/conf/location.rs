@@ -25,6 +25,16 @@ pub struct LocationConf {
     pub pass_authorization: ngx_flag_t,
     pub script_reloading: ngx_flag_t,
     pub chunked_request: ngx_flag_t,
+    pub map_head_to_get: Option<MapHead>,
+}
+
+/// When HEAD is presented as GET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapHead {
+    Off,
+    On,
+    /// Where a filter changes the content of responses.
+    Auto,
 }
 
 impl Default for LocationConf {
@@ -41,11 +51,16 @@ impl Default for LocationConf {
             pass_authorization: UNSET,
             script_reloading: UNSET,
             chunked_request: UNSET,
+            map_head_to_get: None,
         }
     }
 }
 
 impl LocationConf {
+    pub fn map_head_to_get(&self) -> MapHead {
+        self.map_head_to_get.unwrap_or(MapHead::Auto)
+    }
+
     /// Takes from nginx's own configuration of the level, which has been merged before.
     pub fn observe(&mut self, core: &ngx_http_core_loc_conf_t, outer: &LocationConf) {
         self.root = core.root.data;
@@ -65,6 +80,7 @@ impl Merge for LocationConf {
         merge(&mut self.pass_authorization, outer.pass_authorization, 0);
         merge(&mut self.script_reloading, outer.script_reloading, 1);
         merge(&mut self.chunked_request, outer.chunked_request, 0);
+        inherit(&mut self.map_head_to_get, &outer.map_head_to_get);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use nix::unistd::{geteuid, Uid, User};
 
 use super::daemon::DaemonOptions;
 use super::python::{check_home, unreadable, PythonSettings};
+use crate::exchange::Neighbours;
 use crate::ffi::{bytes, ConfigError};
 use crate::master::{of_group, of_workers, Generation, SocketNames};
 
@@ -30,6 +31,8 @@ pub struct MainConf {
     pub python: PythonSettings,
     /// The upstream that all requests go through; its peers are host processes.
     pub upstream: ngx_http_upstream_srv_conf_t,
+    /// Other modules of this nginx; looked up when all of the configuration has been read.
+    pub neighbours: Option<Neighbours>,
     /// What runs for this configuration; made by init_module, dropped with the cycle.
     pub generation: Option<Box<Generation>>,
 }
@@ -65,6 +68,7 @@ impl Default for MainConf {
             python: PythonSettings::default(),
             // SAFETY: all-zero is a valid, empty upstream.
             upstream: unsafe { std::mem::zeroed() },
+            neighbours: None,
             generation: None,
         }
     }

@@ -1,16 +1,20 @@
 //! The CGI part of the environ, as far as nginx knows it (mod_wsgi semantics c.1 to c.5). The host
 //! adds what belongs to Python.
 
+use std::borrow::Cow;
+
 use nginx_sys::{
-    ngx_connection_local_sockaddr, ngx_http_complex_value, ngx_http_complex_value_t,
-    ngx_inet_get_port, ngx_str_t, NGINX_VER, NGX_HTTP_SATISFY_ANY,
+    ngx_connection_local_sockaddr, ngx_inet_get_port, ngx_str_t, ngx_unescape_uri, NGINX_VER,
+    NGX_HTTP_HEAD,
 };
 use ngx_wsgi_host::wire::RequestEncoder;
 
-use super::names::{local_port, server_name};
+use super::names::{listener_port, local_port, server_name};
+use super::neighbours::Neighbours;
 use super::Target;
-use crate::conf::LocationConf;
+use crate::conf::{LocationConf, MapHead};
 use crate::ffi::{bytes, code, Request};
+use crate::route::collapse;
 
 /// Environ entries in the making. Names are unique without regard to case, as in Apache's table.
 #[derive(Default)]
@@ -33,11 +37,18 @@ impl Entries {
 }
 
 /// Writes the environ of a request.
-pub fn encode(r: Request, conf: &LocationConf, target: &Target, out: &mut RequestEncoder) {
+pub fn encode(
+    r: Request,
+    conf: &LocationConf,
+    neighbours: &Neighbours,
+    target: &Target,
+    out: &mut RequestEncoder,
+) {
     let mut entries = Entries::default();
-    request_line(r, target, &mut entries);
-    server(r, &mut entries);
-    client(r, &mut entries);
+    request_line(r, method(r, conf, neighbours), target, &mut entries);
+    server(r, neighbours, &mut entries);
+    client(r, neighbours, &mut entries);
+    redirect(r, &mut entries);
     headers(r, target, &mut entries);
     params(r, conf, &mut entries);
     for (name, value) in &entries.0 {
@@ -45,16 +56,26 @@ pub fn encode(r: Request, conf: &LocationConf, target: &Target, out: &mut Reques
     }
 }
 
-fn request_line(r: Request, target: &Target, entries: &mut Entries) {
+/// HEAD is presented as GET where that may change what nginx makes of the answer (semantics d.8).
+fn method<'a>(r: Request, conf: &LocationConf, neighbours: &Neighbours) -> &'a [u8] {
+    let mapped = r.get().method == NGX_HTTP_HEAD as usize
+        && match conf.map_head_to_get() {
+            MapHead::Off => false,
+            MapHead::On => true,
+            MapHead::Auto => neighbours.changes_content(r),
+        };
+    if mapped {
+        return b"GET";
+    }
+    // SAFETY: lives as long as the request.
+    unsafe { bytes(&r.get().method_name) }
+}
+
+fn request_line(r: Request, method: &[u8], target: &Target, entries: &mut Entries) {
     let request = r.get();
     // SAFETY: these strings live as long as the request.
-    let (method, uri, args, protocol) = unsafe {
-        (
-            bytes(&request.method_name),
-            bytes(&request.unparsed_uri),
-            bytes(&request.args),
-            bytes(&request.http_protocol),
-        )
+    let (uri, args, protocol) = unsafe {
+        (bytes(&request.unparsed_uri), bytes(&request.args), bytes(&request.http_protocol))
     };
     entries.set("REQUEST_METHOD", method);
     entries.set("REQUEST_URI", uri);
@@ -66,13 +87,12 @@ fn request_line(r: Request, target: &Target, entries: &mut Entries) {
     entries.set("SERVER_PROTOCOL", if protocol.is_empty() { b"HTTP/0.9" } else { protocol });
 }
 
-fn server(r: Request, entries: &mut Entries) {
+fn server(r: Request, neighbours: &Neighbours, entries: &mut Entries) {
     let scheme = if r.is_tls() { "https" } else { "http" };
-    let port = local_port(r).to_string();
     let address = local_address(r);
-    let root = r.variable("document_root").unwrap_or_default();
-    entries.set("SERVER_NAME", server_name(r));
-    entries.set("SERVER_PORT", port.as_str());
+    let root = neighbours.document_root.get(r).unwrap_or_default();
+    entries.set("SERVER_NAME", escape_html(&server_name(r)));
+    entries.set("SERVER_PORT", local_port(r).to_string());
     entries.set("SERVER_ADDR", &*address);
     entries.set("SERVER_SOFTWARE", NGINX_VER.to_bytes());
     entries.set("DOCUMENT_ROOT", root);
@@ -81,11 +101,14 @@ fn server(r: Request, entries: &mut Entries) {
     entries.set("REQUEST_SCHEME", scheme);
     if r.is_tls() {
         entries.set("HTTPS", "1");
+        if let Some(tls) = &neighbours.tls {
+            tls.tell(r, |key, value| entries.set(key, value));
+        }
     }
     entries.set("mod_wsgi.listener_host", address);
-    entries.set("mod_wsgi.listener_port", port);
+    entries.set("mod_wsgi.listener_port", listener_port(r).to_string());
     entries.set("mod_wsgi.server_pid", std::process::id().to_string());
-    if let Some(id) = r.variable("request_id") {
+    if let Some(id) = neighbours.request_id.get(r) {
         entries.set("mod_wsgi.request_id", id);
     }
     // SAFETY: a request has its connection.
@@ -105,64 +128,84 @@ fn local_address(r: Request) -> Vec<u8> {
     }
 }
 
-fn client(r: Request, entries: &mut Entries) {
+/// A name that the client made up may end in a page.
+fn escape_html(name: &[u8]) -> Cow<'_, [u8]> {
+    let special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | b'"');
+    if !name.iter().any(special) {
+        return Cow::Borrowed(name);
+    }
+    let mut out = Vec::with_capacity(name.len() * 2);
+    for byte in name {
+        match byte {
+            b'<' => out.extend_from_slice(b"&lt;"),
+            b'>' => out.extend_from_slice(b"&gt;"),
+            b'&' => out.extend_from_slice(b"&amp;"),
+            b'"' => out.extend_from_slice(b"&quot;"),
+            _ => out.push(*byte),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn client(r: Request, neighbours: &Neighbours, entries: &mut Entries) {
     // SAFETY: a request has its connection, which has the peer's address.
     let (address, port) = unsafe {
         let c = r.connection();
         (bytes(&(*c).addr_text), ngx_inet_get_port((*c).sockaddr))
     };
     entries.set("REMOTE_ADDR", address);
-    entries.set("REMOTE_PORT", port.to_string());
-    if basic_auth_applies(r) {
-        // SAFETY: lives as long as the request.
-        let user = unsafe { bytes(&r.get().headers_in.user) };
-        if !user.is_empty() {
-            entries.set("REMOTE_USER", user);
-            entries.set("AUTH_TYPE", "Basic");
-        }
+    match neighbours.realip_port.and_then(|variable| variable.get(r)).unwrap_or_default() {
+        b"" => entries.set("REMOTE_PORT", port.to_string()),
+        port => entries.set("REMOTE_PORT", port),
+    }
+    if let Some(user) = neighbours.authenticated_user(r) {
+        entries.set("REMOTE_USER", user);
+        entries.set("AUTH_TYPE", "Basic");
     }
 }
 
-/// Whether nginx's auth_basic has checked the password of this request. With `satisfy any` another
-/// check may have let it in, so the name proves nothing.
-fn basic_auth_applies(r: Request) -> bool {
-    // Subrequests pass no access check.
-    if !r.is_main() || r.core_location().satisfy == NGX_HTTP_SATISFY_ANY as usize {
-        return false;
+/// What the client asked for, when nginx has led the request elsewhere: with `error_page`, for one.
+fn redirect(r: Request, entries: &mut Entries) {
+    // Subrequests are internal by nature.
+    if !r.is_main() || !r.internal() {
+        return;
     }
-    let Some(index) = basic_auth_index() else { return false };
-    // SAFETY: the module's location configuration begins with its realm (nginx:
-    // http/modules/ngx_http_auth_basic_module.c), null or unset where auth_basic is not configured.
-    unsafe {
-        let conf = (*r.get().loc_conf.add(index)).cast::<*mut ngx_http_complex_value_t>();
-        if conf.is_null() || (*conf).is_null() || *conf as usize == usize::MAX {
-            return false;
-        }
-        let mut realm = ngx_str_t { len: 0, data: std::ptr::null_mut() };
-        ngx_http_complex_value(r.as_ptr(), *conf, &mut realm) == code::OK && bytes(&realm) != b"off"
+    // SAFETY: lives as long as the request.
+    let uri = unsafe { bytes(&r.get().unparsed_uri) };
+    let mut parts = uri.splitn(2, |byte| *byte == b'?');
+    let path = parts.next().unwrap_or_default();
+    let status = r.get().err_status;
+    entries.set("REDIRECT_STATUS", if status == 0 { "200".into() } else { status.to_string() });
+    entries.set("REDIRECT_URL", collapse(&unescape(path)));
+    if let Some(query) = parts.next() {
+        entries.set("REDIRECT_QUERY_STRING", query);
     }
 }
 
-/// nginx may be built without the module, so it is looked up by name.
-fn basic_auth_index() -> Option<usize> {
-    // SAFETY: the running cycle's modules are a null-terminated array that does not change.
-    unsafe {
-        let mut module = (*nginx_sys::ngx_cycle).modules;
-        while !(*module).is_null() {
-            let name = std::ffi::CStr::from_ptr((**module).name);
-            if name == c"ngx_http_auth_basic_module" {
-                return Some((**module).ctx_index);
-            }
-            module = module.add(1);
-        }
-    }
-    None
+fn unescape(path: &[u8]) -> Vec<u8> {
+    let mut out = path.to_vec();
+    let (mut from, start) = (path.as_ptr().cast_mut(), out.as_mut_ptr());
+    let mut to = start;
+    // SAFETY: reads path, which it does not write to, and writes at most as many bytes to out.
+    let len = unsafe {
+        ngx_unescape_uri(&mut to, &mut from, path.len(), 0);
+        to.offset_from(start)
+    };
+    out.truncate(len.max(0) as usize);
+    out
 }
 
 fn headers(r: Request, target: &Target, entries: &mut Entries) {
     let mut seen: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    // A subrequest has the headers of the client's request, but perhaps not its body.
+    let without_body = !r.is_main() && r.body().is_null();
     for (name, value) in r.headers() {
         let Some(key) = header_name(name, target.pass_authorization) else { continue };
+        // nginx leaves tabs around a value.
+        let value = value.trim_ascii();
+        if without_body && OF_THE_BODY.contains(&&*key) {
+            continue;
+        }
         match seen.iter_mut().find(|(known, _)| *known == key) {
             Some((_, joined)) => {
                 joined.extend_from_slice(if key == b"HTTP_COOKIE" { b"; " } else { b", " });
@@ -181,6 +224,9 @@ fn headers(r: Request, target: &Target, entries: &mut Entries) {
     }
     entries.0.append(&mut seen);
 }
+
+/// Headers that describe a body.
+const OF_THE_BODY: [&[u8]; 3] = [b"CONTENT_LENGTH", b"CONTENT_TYPE", b"HTTP_TRANSFER_ENCODING"];
 
 /// The environ key of a request header; `None` for one that is not passed on (semantics c.3).
 fn header_name(name: &[u8], pass_authorization: bool) -> Option<Vec<u8>> {
@@ -202,9 +248,22 @@ fn header_name(name: &[u8], pass_authorization: bool) -> Option<Vec<u8>> {
 fn params(r: Request, conf: &LocationConf, entries: &mut Entries) {
     // The last one of a name counts, and what the server knows itself counts more.
     for param in conf.params.iter().rev() {
+        let name = param.name.as_bytes();
+        if withheld(name) {
+            continue;
+        }
         let value = param.value.evaluate(r).unwrap_or_default();
         if !(param.if_not_empty && value.is_empty()) {
-            entries.set_default(param.name.as_bytes(), value);
+            // The host takes this one for the scheme.
+            let https = name.eq_ignore_ascii_case(b"HTTPS");
+            entries.set_default(if https { b"HTTPS" } else { name }, value);
         }
     }
+}
+
+/// Names that no application sees (semantics c.1).
+fn withheld(name: &[u8]) -> bool {
+    const INTERNAL: &[u8] = b"mod_wsgi.x-";
+    name.eq_ignore_ascii_case(b"PATH")
+        || name.get(..INTERNAL.len()).is_some_and(|start| start.eq_ignore_ascii_case(INTERNAL))
 }

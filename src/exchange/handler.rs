@@ -73,12 +73,12 @@ fn prepare(r: Request) -> Result<(), Refusal> {
     // SAFETY: this module's configurations of the request, which live as long as its cycle.
     let (conf, main) = unsafe {
         let location = r.location_conf::<LocationConf>(crate::module());
-        let main = *r.get().main_conf.add(crate::module().ctx_index);
-        (&mut *location, &*main.cast::<MainConf>())
+        (&mut *location, &*r.main_conf::<MainConf>(crate::module()))
     };
     let (alias, matched) = crate::route::matching(r, conf).ok_or(Refusal::NoAlias)?;
     let route = Route::find(r, &alias, matched)?;
-    if r.chunked() && conf.chunked_request == 0 {
+    // A subrequest has the client's headers; its body, if any, was read before.
+    if r.is_main() && r.chunked() && conf.chunked_request == 0 {
         return Err(Refusal::Chunked);
     }
     let target = target(r, main, conf, &alias, route);

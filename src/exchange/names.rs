@@ -61,7 +61,7 @@ fn resolve(
 
 /// `%{ENV:name}`: a wsgi_param, else an nginx variable, else nginx's environment.
 pub fn environment(name: &str, r: Request, conf: &LocationConf) -> Option<Vec<u8>> {
-    let param = conf.params.iter().rev().find(|param| param.name == name);
+    let param = conf.params.iter().rev().find(|param| param.name.eq_ignore_ascii_case(name));
     if let Some(param) = param {
         return param.value.evaluate(r).map(<[u8]>::to_vec);
     }
@@ -98,8 +98,18 @@ fn host_name<'a>(r: Request) -> &'a [u8] {
     }
 }
 
-/// The port that accepted the request, 0 for a unix socket.
+/// The port of the server's URLs: the one that accepted the request, or its scheme's for a unix
+/// socket.
 pub fn local_port(r: Request) -> u16 {
+    match listener_port(r) {
+        0 if r.is_tls() => 443,
+        0 => 80,
+        port => port,
+    }
+}
+
+/// The port that accepted the request, 0 for a unix socket.
+pub fn listener_port(r: Request) -> u16 {
     // SAFETY: a live connection; a null string asks for the address only.
     unsafe {
         let c = r.connection();

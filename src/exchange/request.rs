@@ -5,7 +5,7 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, ONCE, RELOADING};
 
 use super::{body, environ, Exchange};
-use crate::conf::LocationConf;
+use crate::conf::{LocationConf, MainConf};
 use crate::ffi::{chain_of, code, guard, Request};
 
 /// nginx's `create_request`: the frame and, when it has been read, the body.
@@ -65,9 +65,12 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
         script: &target.route.script,
         callable: &target.callable,
     });
-    // SAFETY: this module's location configuration of the request.
-    let conf = unsafe { &*r.location_conf::<LocationConf>(crate::module()) };
-    environ::encode(r, conf, target, &mut encoder);
+    // SAFETY: this module's configurations of the request.
+    let (conf, main) = unsafe {
+        let module = crate::module();
+        (&*r.location_conf::<LocationConf>(module), &*r.main_conf::<MainConf>(module))
+    };
+    environ::encode(r, conf, main.neighbours.as_ref()?, target, &mut encoder);
     match encoder.finish() {
         Ok(frame) => Some(frame),
         Err(error) => {

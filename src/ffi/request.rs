@@ -52,6 +52,8 @@ impl Request {
     flags! {
         /// The body is passed on as it arrives.
         request_body_no_buffering;
+        /// nginx has led the request to another URL than the client's.
+        internal;
     }
 
     /// Makes nginx hand the body on as it arrives.
@@ -136,6 +138,12 @@ impl Request {
     pub fn set_context<T>(self, module: &ngx_module_t, context: *mut T) {
         // SAFETY: as above.
         unsafe { *self.get().ctx.add(module.ctx_index) = context.cast() };
+    }
+
+    /// A module's main configuration.
+    pub fn main_conf<T>(self, module: &ngx_module_t) -> *mut T {
+        // SAFETY: main_conf has a slot for each module.
+        unsafe { (*self.get().main_conf.add(module.ctx_index)).cast() }
     }
 
     /// A module's location configuration.

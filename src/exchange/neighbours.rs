@@ -1,0 +1,96 @@
+//! What the environ takes from other modules of this nginx, looked up once for a configuration.
+
+use std::ffi::CStr;
+
+use nginx_sys::{
+    ngx_http_complex_value, ngx_http_complex_value_t, ngx_str_t, NGX_HTTP_SATISFY_ANY,
+};
+
+use super::tls::Tls;
+use crate::ffi::{bytes, code, has_module, Conf, ConfigError, Neighbour, Request, Variable};
+
+/// Filters that change the content of a response: the module, and which words at the start of its
+/// location configuration say that it is on (nginx: http/modules/ngx_http_*_filter_module.c; brotli:
+/// filter/ngx_http_brotli_filter_module.c).
+const FILTERS: [(&CStr, &[usize]); 7] = [
+    (c"ngx_http_gzip_filter_module", &[0]),
+    (c"ngx_http_gunzip_filter_module", &[0]),
+    (c"ngx_http_brotli_filter_module", &[0]),
+    (c"ngx_http_ssi_filter_module", &[0]),
+    (c"ngx_http_image_filter_module", &[0]),
+    // A flag, then the list of pairs.
+    (c"ngx_http_sub_filter_module", &[1]),
+    // Two strings, each with its length first.
+    (c"ngx_http_addition_filter_module", &[0, 2]),
+];
+
+/// The start of a filter's configuration.
+type FilterStart = [usize; 3];
+
+/// Other modules, as far as this nginx has them.
+pub struct Neighbours {
+    pub document_root: Variable,
+    pub request_id: Variable,
+    /// The port of the connection when realip has replaced the client's address.
+    pub realip_port: Option<Variable>,
+    pub tls: Option<Tls>,
+    basic_auth: Option<Neighbour<*mut ngx_http_complex_value_t>>,
+    filters: Vec<(Neighbour<FilterStart>, &'static [usize])>,
+}
+
+impl Neighbours {
+    /// Looks around while the configuration is read.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] without memory, logged.
+    pub fn find(cf: Conf) -> Result<Self, ConfigError> {
+        let realip = has_module(cf, c"ngx_http_realip_module");
+        let filters = FILTERS.iter().filter_map(|(module, words)| {
+            // SAFETY: each of these configurations is at least three words long, of which the first
+            // are a flag, a number, a pointer or a string's length as the table has it.
+            Some((unsafe { Neighbour::find(cf, module) }?, *words))
+        });
+        Ok(Neighbours {
+            document_root: Variable::find(cf, "document_root")?,
+            request_id: Variable::find(cf, "request_id")?,
+            realip_port: realip.then(|| Variable::find(cf, "realip_remote_port")).transpose()?,
+            tls: Tls::find(cf)?,
+            // SAFETY: the configuration begins with the realm, null or unset where auth_basic is
+            // not configured (nginx: http/modules/ngx_http_auth_basic_module.c).
+            basic_auth: unsafe { Neighbour::find(cf, c"ngx_http_auth_basic_module") },
+            filters: filters.collect(),
+        })
+    }
+
+    /// The user whose password nginx's auth_basic has checked for this request. The name in the
+    /// header proves nothing by itself; nor with `satisfy any`, where another check may have let the
+    /// request in, nor in a subrequest, which passes no check.
+    pub fn authenticated_user<'a>(&self, r: Request) -> Option<&'a [u8]> {
+        if !r.is_main() || r.core_location().satisfy == NGX_HTTP_SATISFY_ANY as usize {
+            return None;
+        }
+        let realm = *self.basic_auth.as_ref()?.settings(r)?;
+        if realm.is_null() || realm as usize == usize::MAX {
+            return None;
+        }
+        let mut value = ngx_str_t { len: 0, data: std::ptr::null_mut() };
+        // SAFETY: a realm that is set is a compiled value, which lives as long as the cycle; result
+        // and user live as long as the request.
+        unsafe {
+            if ngx_http_complex_value(r.as_ptr(), realm, &mut value) != code::OK
+                || bytes(&value) == b"off"
+            {
+                return None;
+            }
+            Some(bytes(&r.get().headers_in.user)).filter(|user| !user.is_empty())
+        }
+    }
+
+    /// Whether a filter that changes the content of responses is on in the request's location.
+    pub fn changes_content(&self, r: Request) -> bool {
+        self.filters.iter().any(|(filter, words)| {
+            filter.settings(r).is_some_and(|start| words.iter().any(|word| start[*word] != 0))
+        })
+    }
+}
