@@ -31,7 +31,7 @@ def work():
     print(mod_wsgi.application_group, 'thread done')
 
 def application(environ, start_response):
-    threading.Thread(target=work).start()
+    threading.Thread(target=work, daemon=False).start()
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
     start_response('200 OK', [])
     return [b'ok']
