@@ -72,6 +72,15 @@ def test_a_virtual_environment(nginx, mode):
     assert (status, body.decode()) == (200, f"{home} {home}/bin/python inside"), nginx.log()
 
 
+def test_a_home_counts_before_pythonhome(nginx, mode, monkeypatch):
+    home = make_environment(nginx)
+    monkeypatch.setenv("PYTHONHOME", "/nonexistent")
+    set_up(nginx, mode, home)
+    nginx.conf.write_text("env PYTHONHOME;" + nginx.conf.read_text())
+    nginx.start()
+    assert get(nginx.port, "/app")[2].decode().startswith(f"{home} "), nginx.log()
+
+
 @needs_root
 def test_a_home_that_its_user_cannot_read(nginx, mode):
     home = make_environment(nginx)
@@ -121,8 +130,13 @@ def test_a_home_that_is_another_versions_when_the_executable_is_another(nginx):
     assert_fails_with_one_line(nginx, f'"{home}" is a virtual environment of Python 3.1.4')
 
 
-def test_pythonhome_of_the_environment(nginx, monkeypatch):
-    monkeypatch.setenv("PYTHONHOME", "/nonexistent")
+@pytest.mark.parametrize(
+    "home, text",
+    [("/nonexistent", '"/nonexistent" is not a directory'), ("{dir}/venv", '/venv" is a virtual environment')],
+)
+def test_pythonhome_of_the_environment(nginx, monkeypatch, home, text):
+    make_environment(nginx)
+    monkeypatch.setenv("PYTHONHOME", home.replace("{dir}", str(nginx.dir)))
     nginx.write("app.wsgi", APP)
     nginx.configure(
         workers=1,
@@ -130,7 +144,8 @@ def test_pythonhome_of_the_environment(nginx, monkeypatch):
         server="wsgi_script_alias /app {dir}/app.wsgi process-group=app;\nlocation /plain { return 200 plain; }",
     )
     nginx.start()
-    assert_fails_with_one_line(nginx, 'environment variable PYTHONHOME: "/nonexistent" is not a directory')
+    assert_fails_with_one_line(nginx, text)
+    assert "environment variable PYTHONHOME: " in nginx.log()
 
 
 END = """

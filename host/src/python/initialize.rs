@@ -42,17 +42,27 @@ pub fn initialize(config: &PythonConfig) -> Result<(), StartError> {
     }
 }
 
-/// The configured home; `None` leaves it to the environment variable PYTHONHOME, or to where the
-/// Python is that this crate was built for.
+/// The configured home, which counts before the environment variable PYTHONHOME; `None` leaves it
+/// to that, or to where the Python is that this crate was built for.
 fn find_home(config: &PythonConfig) -> Result<Option<Home>, StartError> {
-    match (&config.home, std::env::var_os("PYTHONHOME")) {
-        (Some(home), _) => Home::find(home).map(Some).map_err(|e| format!("Python home {e}")),
-        (None, Some(home)) if !home.is_empty() => Home::find(Path::new(&home))
-            .map(|_| None)
-            .map_err(|e| format!("environment variable PYTHONHOME: {e}")),
-        _ => Ok(None),
+    const VARIABLE: &str = "PYTHONHOME";
+    let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+    if let Some(home) = &config.home {
+        // Python would look there for the library of a virtual environment.
+        if variable.is_some() {
+            std::env::remove_var(VARIABLE);
+        }
+        return Home::find(home).map(Some).map_err(|e| StartError(format!("Python home {e}")));
     }
-    .map_err(StartError)
+    let Some(variable) = variable else { return Ok(None) };
+    let fail = |cause: String| StartError(format!("environment variable {VARIABLE}: {cause}"));
+    match Home::find(Path::new(&variable)) {
+        Ok(Home::Installation { .. }) => Ok(None),
+        Ok(Home::Environment { .. }) => Err(fail(format!(
+            "{variable:?} is a virtual environment, which only the configuration can name"
+        ))),
+        Err(error) => Err(fail(error.to_string())),
+    }
 }
 
 /// What is not set here Python takes from its own environment variables.
