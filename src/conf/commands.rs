@@ -105,8 +105,8 @@ macro_rules! setter {
             _: *mut ngx_command_t,
             conf: *mut c_void,
         ) -> *mut c_char {
-            // SAFETY: nginx calls it with the configuration of the directive's level, local or global, as the
-            // constructors above say it; the table pairs them with the types.
+            // SAFETY: nginx passes the configuration that the directive's offset names: the
+            // location's for `local`, the main one for `global`, as the table pairs them.
             unsafe { handle::<$conf>(cf, conf, $handler) }
         }
         set
