@@ -81,7 +81,7 @@ def elsewhere(result):
 
 def application(environ, start_response):
     data = mod_wsgi.request_data()
-    left = data.get('left')
+    left = dict(data)
     data['left'] = 'something'
     result = []
     thread = threading.Thread(target=elsewhere, args=(result,))
@@ -92,8 +92,8 @@ def application(environ, start_response):
 --- pipelined_requests eval
 ["GET /", "GET /"]
 --- response_body eval
-["('a request loads this', None, True, True, ['no active request for thread'])",
- "('a request loads this', None, True, True, ['no active request for thread'])"]
+["('a request loads this', {}, True, True, ['no active request for thread'])",
+ "('a request loads this', {}, True, True, ['no active request for thread'])"]
 
 
 
@@ -258,3 +258,72 @@ GET /
 qr/\[warn\].*from a thread.*/
 --- grep_error_log_out eval
 qr/from a thread$/
+
+
+
+=== TEST 13: nothing else is in the module
+--- app
+import mod_wsgi
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [' '.join(name for name in dir(mod_wsgi) if not name.startswith('__')).encode()]
+--- request
+GET /
+--- response_body: FileWrapper LogHandler RequestTimeout active_requests application_group event_callbacks maximum_processes process_group request_data shutdown_callbacks signal_callbacks subscribe_events subscribe_shutdown subscribe_signals threads_per_process version
+
+
+
+=== TEST 14: what the file wrapper and request_data refuse
+--- app
+import io, mod_wsgi
+
+class Text:
+    def read(self, size):
+        return 'text'
+
+class Lazy(mod_wsgi.FileWrapper):
+    def __init__(self, name):
+        self.name = name
+
+def closed():
+    wrapper = mod_wsgi.FileWrapper(io.BytesIO(b'abc'))
+    wrapper.close()
+    wrapper.close()
+    return wrapper
+
+CASES = [
+    lambda: mod_wsgi.FileWrapper(),
+    lambda: mod_wsgi.FileWrapper(1, 2, 3),
+    lambda: mod_wsgi.FileWrapper(io.BytesIO(), 'x'),
+    lambda: mod_wsgi.FileWrapper(io.BytesIO(), size=1),
+    lambda: mod_wsgi.FileWrapper(io.BytesIO(), -1),
+    lambda: setattr(mod_wsgi.FileWrapper(io.BytesIO()), 'filelike', 1),
+    lambda: next(mod_wsgi.FileWrapper(Text())),
+    lambda: next(closed()),
+    lambda: closed().filelike,
+    lambda: next(Lazy('name')),
+    lambda: mod_wsgi.request_data(1),
+]
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    for case in CASES:
+        try:
+            yield ('%s\n' % case()).encode()
+        except Exception as error:
+            yield ('%s: %s\n' % (type(error).__name__, error)).encode()
+--- request
+GET /
+--- response_body
+TypeError: FileWrapper() missing required argument 'filelike' (pos 1)
+TypeError: FileWrapper() takes at most 2 arguments (3 given)
+TypeError: 'str' object cannot be interpreted as an integer
+TypeError: 'size' is an invalid keyword argument for FileWrapper()
+ValueError: blksize must not be negative
+AttributeError: attribute 'filelike' of 'mod_wsgi.FileWrapper' objects is not writable
+TypeError: file wrapper read() must return bytes, not str
+ValueError: I/O operation on closed file
+ValueError: I/O operation on closed file
+ValueError: I/O operation on closed file
+TypeError: request_data() takes no arguments (1 given)

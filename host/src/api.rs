@@ -24,19 +24,38 @@ macro_rules! source {
 /// The release of mod_wsgi whose semantics are followed, as `mod_wsgi.version` tells it.
 pub const MOD_WSGI_VERSION: (u32, u32, u32) = (6, 0, 5);
 
-/// What can be said well in Python is: run in this order in the namespace of each interpreter's
-/// module, before anything else.
-const SOURCES: [&CStr; 5] = [
-    source!("api/file_wrapper.py"),
+/// What can be said well in Python is: run in this order in one namespace of each interpreter,
+/// before anything else.
+const SOURCES: [&CStr; 4] = [
     source!("api/streams.py"),
     source!("api/events.py"),
     source!("api/log_handler.py"),
     source!("api/bootstrap.py"),
 ];
 
+/// What applications see of the sources' namespace as the module `mod_wsgi`.
+const PUBLIC: [&str; 17] = [
+    "version",
+    "process_group",
+    "application_group",
+    "maximum_processes",
+    "threads_per_process",
+    "FileWrapper",
+    "RequestTimeout",
+    "active_requests",
+    "request_data",
+    "event_callbacks",
+    "shutdown_callbacks",
+    "signal_callbacks",
+    "subscribe_events",
+    "subscribe_shutdown",
+    "subscribe_signals",
+    "__getattr__",
+    "__dir__",
+];
+
 /// The module `mod_wsgi` of one interpreter.
 pub struct Api {
-    pub file_wrapper: Object,
     publish: Object,
     event_callbacks: Object,
     join_threads: Object,
@@ -46,16 +65,17 @@ pub struct Api {
 impl Api {
     /// Makes the modules, and prepares streams, signals and paths.
     pub fn install(py: Py, group: &str, config: &RuntimeConfig, types: &Types) -> PyResult<Self> {
-        let module = new_module(py, "mod_wsgi")?;
-        let namespace = module.attr(c"__dict__")?;
+        let namespace = py.dict()?;
         let set = |name: &str, value: PyResult<Object>| -> PyResult<()> {
             namespace.set_item(&py.interned(name)?, &value?)
         };
+        set("__name__", py.str("mod_wsgi"))?;
         set("version", triple(py, MOD_WSGI_VERSION))?;
         set("process_group", py.str(&config.process_group))?;
         set("application_group", py.str(group))?;
         set("maximum_processes", py.int(i64::from(config.processes)))?;
         set("threads_per_process", py.int(i64::from(config.threads)))?;
+        set("FileWrapper", Ok(types.file_wrapper.clone()))?;
         set("_Stream", Ok(types.stream.clone()))?;
         set("_apache", apache(py, config))?;
         let bytes = |path: &std::path::PathBuf| {
@@ -74,18 +94,25 @@ impl Api {
         add_functions(
             py,
             &namespace,
-            const { &[function!(c"_log", log), function!(c"_current_request", current_request)] },
+            const { &[function!(c"_log", log), function!(c"request_data", request_data)] },
         )?;
         let builtins = builtins()?;
         namespace.set_item(&py.interned("__builtins__")?, &builtins)?;
         SOURCES.iter().try_for_each(|source| run(py, source, &namespace))?;
-        types.adopt_streams(py, &module)?;
+        let find = |name: &str| {
+            let found = namespace.get_item(&py.interned(name)?)?;
+            found.ok_or_else(|| py.raise(Kind::Runtime, name))
+        };
+        let module = new_module(py, "mod_wsgi")?.attr(c"__dict__")?;
+        for name in PUBLIC {
+            module.set_item(&py.interned(name)?, &find(name)?)?;
+        }
+        types.adopt_streams(py, find("_ErrorStream")?);
         Ok(Api {
-            file_wrapper: module.attr(c"FileWrapper")?,
-            publish: module.attr(c"_publish")?,
-            event_callbacks: module.attr(c"event_callbacks")?,
-            join_threads: module.attr(c"_join_threads")?,
-            active_requests: module.attr(c"active_requests")?,
+            publish: find("_publish")?,
+            event_callbacks: find("event_callbacks")?,
+            join_threads: find("_join_threads")?,
+            active_requests: find("active_requests")?,
         })
     }
 
@@ -198,8 +225,9 @@ fn log(py: Py, tuple: &Object) -> PyResult<Object> {
     Ok(py.none())
 }
 
-/// `_current_request()`: the data of the request that the thread serves.
-fn current_request(py: Py, _: &Object) -> PyResult<Object> {
+/// `request_data()`: the data of the request that the thread serves.
+fn request_data(py: Py, tuple: &Object) -> PyResult<Object> {
+    arguments(py, "request_data", tuple, 0, 0)?;
     match Current::data() {
         Some(data) => Ok(data),
         None => Err(py.raise(Kind::Runtime, "no active request for thread")),

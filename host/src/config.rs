@@ -193,4 +193,14 @@ impl RuntimeConfig {
             group => format!("daemon process '{group}'"),
         }
     }
+
+    /// An interpreter and where it is, for log lines; the main one has no name.
+    pub fn interpreter(&self, name: &str) -> String {
+        let interpreter = match name {
+            "" => "main interpreter".to_owned(),
+            name => format!("sub-interpreter '{name}'"),
+        };
+        let preposition = if self.process_group.is_empty() { "in" } else { "of" };
+        format!("{interpreter} {preposition} {}", self.context())
+    }
 }

@@ -197,7 +197,7 @@ impl Script<'_> {
     fn execute(&self, name: &Object, what: &str) -> PyResult<Loaded> {
         let py = self.py;
         let shown = self.shown();
-        let place = self.interpreter.describe();
+        let place = &self.interpreter.label;
         let line = format!("{what} WSGI script '{shown}' into {place}.");
         record::line(py, Level::Info, line.as_bytes());
         let path = self.path;

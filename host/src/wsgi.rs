@@ -4,6 +4,7 @@ mod adapter;
 mod environ;
 mod events;
 mod file;
+mod file_wrapper;
 mod input;
 mod output;
 mod scope;
@@ -20,6 +21,7 @@ pub use scope::Current;
 pub struct Types {
     pub input: Object,
     pub stream: Object,
+    pub file_wrapper: Object,
     pub start_response: Object,
     pub write: Object,
     /// The subclass of `stream` that `wsgi.errors` is an instance of.
@@ -32,6 +34,7 @@ impl Types {
         Ok(Types {
             input: class::new::<input::Input>(py)?,
             stream: class::new::<stream::Stream>(py)?,
+            file_wrapper: class::new::<file_wrapper::FileWrapper>(py)?,
             start_response: class::new::<start_response::StartResponse>(py)?,
             write: class::new::<start_response::Write>(py)?,
             errors: std::cell::OnceCell::new(),
@@ -39,10 +42,9 @@ impl Types {
     }
 
     /// Takes over the stream classes that the bootstrap has derived.
-    pub fn adopt_streams(&self, _: Py, module: &Object) -> PyResult<()> {
+    pub fn adopt_streams(&self, _: Py, errors: Object) {
         // Set once, when the interpreter is prepared.
-        let _ = self.errors.set(module.attr(c"_ErrorStream")?);
-        Ok(())
+        let _ = self.errors.set(errors);
     }
 
     /// The class of `wsgi.errors`.

@@ -9,11 +9,6 @@ shutdown_callbacks = []
 signal_callbacks = []
 
 
-def request_data():
-    """Returns the dictionary of the request that this thread serves."""
-    return _current_request()
-
-
 def subscribe_events(callback):
     """Has callback(name, **payload) called for every event of this interpreter."""
     event_callbacks.append(callback)

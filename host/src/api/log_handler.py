@@ -1,5 +1,6 @@
 # mod_wsgi.LogHandler, made when it is first asked for: logging takes long to import, and few
 # applications use the handler.
+import sys
 _LEVELS = ((50, 3), (40, 4), (30, 5), (20, 7))
 
 
@@ -19,4 +20,8 @@ def __getattr__(name):
                 self.handleError(record)
 
     LogHandler.__qualname__ = 'LogHandler'
-    return globals().setdefault('LogHandler', LogHandler)
+    return vars(sys.modules['mod_wsgi']).setdefault(name, LogHandler)
+
+
+def __dir__():
+    return sorted({'LogHandler', *vars(sys.modules['mod_wsgi'])} - {'__dir__', '__getattr__'})

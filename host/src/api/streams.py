@@ -16,7 +16,7 @@ class _TextStream(_Stream):
         return _Buffer(self)
 
     def fileno(self):
-        raise OSError('a log has no file descriptor')
+        raise OSError('wsgi.errors log object has no file descriptor')
 
     def isatty(self):
         return False

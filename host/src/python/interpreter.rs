@@ -19,6 +19,8 @@ use crate::wsgi::Types;
 pub struct Interpreter {
     /// Application group; empty for the main interpreter.
     pub name: String,
+    /// What it is called in log lines.
+    pub label: String,
     state: *mut ffi::PyInterpreterState,
     /// The state it was made with: enters it at the end.
     first: Mutex<Option<ThreadState>>,
@@ -63,6 +65,7 @@ impl Interpreter {
         // SAFETY: attached, and nobody else keeps the state.
         let first = unsafe { ThreadState::detach_current() };
         Ok(Interpreter {
+            label: config.interpreter(&name),
             name,
             state,
             first: Mutex::new(Some(first)),
@@ -98,14 +101,6 @@ impl Interpreter {
 
     pub fn state(&self) -> *mut ffi::PyInterpreterState {
         self.state
-    }
-
-    /// What to call it in log lines.
-    pub fn describe(&self) -> String {
-        match self.name.as_str() {
-            "" => "the main interpreter".to_owned(),
-            name => format!("sub-interpreter '{name}'"),
-        }
     }
 
     /// What is prepared in the interpreter.

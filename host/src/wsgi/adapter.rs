@@ -113,7 +113,6 @@ impl Call<'_> {
         let id =
             self.request.get(b"mod_wsgi.request_id").map(|id| self.py.latin1(id)).transpose()?;
         if let Some(id) = &id {
-            data.set_item(&self.py.interned("request_id")?, id)?;
             api.enter_request(id, data)?;
         }
         let ended = if api.has_subscribers() {
@@ -209,11 +208,11 @@ impl Call<'_> {
     }
 
     fn log_exception(&self, exception: &Exception) {
-        let (script, name) = (&self.script, exception.name());
+        let (script, name, place) = (&self.script, exception.name(), &self.interpreter.label);
         let line = if exception.is_system_exit() {
-            format!("{name} exception raised by WSGI script '{script}'; ignored.")
+            format!("{name} exception raised by WSGI script '{script}' for {place}; ignored.")
         } else {
-            format!("{name} exception raised processing WSGI script '{script}'.")
+            format!("{name} exception raised processing WSGI script '{script}' for {place}.")
         };
         exception.log(self.py, line.as_bytes());
     }
@@ -230,7 +229,7 @@ impl Call<'_> {
     /// Sends what the application returned.
     fn respond(&self, result: &Object) -> PyResult<Sent> {
         let py = self.py;
-        let wrapper = &self.interpreter.objects(py).api.file_wrapper;
+        let wrapper = &self.interpreter.objects(py).types.file_wrapper;
         if result.is_instance_of(wrapper) && !self.output.is_committed() {
             if let Some(file) = Plain::behind(py, result)? {
                 return file.send(py, &self.output);

@@ -71,7 +71,7 @@ pub fn build(
     set("wsgi.input", Ok(own.input.clone()))?;
     set("wsgi.input_terminated", Ok(py.bool(true)))?;
     set("wsgi.errors", Ok(own.errors.clone()))?;
-    set("wsgi.file_wrapper", Ok(objects.api.file_wrapper.clone()))?;
+    set("wsgi.file_wrapper", Ok(objects.types.file_wrapper.clone()))?;
     set("apache.version", api::server_version(py, config))?;
     set("mod_wsgi.version", api::version(py))?;
     set("mod_wsgi.process_group", py.str(&config.process_group))?;
