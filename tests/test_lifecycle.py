@@ -388,10 +388,12 @@ def test_kill_a_worker(nginx):
 
 def test_start_after_a_crash_finds_no_stale_socket_in_its_way(nginx):
     start(nginx)
-    for process in [Process(nginx.master), *nginx.workers(), *nginx.hosts()]:
+    # The supervisor first: it would end its processes in good order.
+    for process in [*nginx.supervisors(), Process(nginx.master), *nginx.workers(), *nginx.daemons()]:
         os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: reap() or not descendants(), "the end")
     stale = nginx.sockets()
+    assert stale
     nginx.pid_file.unlink()
     start(nginx)
     for path in stale:
