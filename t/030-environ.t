@@ -349,7 +349,7 @@ def application(environ, start_response):
     start_response('200 OK', [])
     return [b'%d %d\n' % (len(headers), sum(map(len, headers)))]
 --- more_headers eval
-join "", map { "X-Many-$_: " . "v" x 1000 . "\n" } 1 .. 20
+CORE::join "", map { "X-Many-$_: " . "v" x 1000 . "\n" } 1 .. 20
 --- request
 GET /
 --- response_body

@@ -203,3 +203,271 @@ def application(environ, start_response):
 ["POST /\nabc", "POST /\nabc"]
 --- response_body eval
 ["kept", "read() called on wsgi.input after request completed"]
+
+
+
+=== TEST 14: every method after the request
+--- app
+kept = []
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    if not kept:
+        kept.append(environ['wsgi.input'])
+        return [b'kept']
+    f, found = kept[0], []
+    for name in 'read', 'readline', 'readlines', '__next__', 'close':
+        try:
+            getattr(f, name)()
+        except RuntimeError as error:
+            found.append(name + ':' + str(error).partition('()')[2])
+    return ['\n'.join(found).encode()]
+--- pipelined_requests eval
+["POST /\nabc", "POST /\nabc"]
+--- response_body eval
+["kept", CORE::join "\n", map { "$_: called on wsgi.input after request completed" } qw(read readline readlines __next__ close)]
+
+
+
+=== TEST 15: arguments
+--- app
+def application(environ, start_response):
+    f = environ['wsgi.input']
+    found = []
+    for call in (lambda: f.read(size=1), lambda: f.readline(size=1), lambda: f.readlines(hint=1), lambda: f.read(1, 2),
+                 lambda: f.read('1'), lambda: f.readline(1.5), lambda: f.readlines([]), lambda: f.close(1)):
+        try:
+            found.append(call())
+        except TypeError:
+            found.append('TypeError')
+    assert found == ['TypeError'] * 8, found
+    found = [f.readline(-1), f.readlines(0), f.read(-7), f.readline(), f.readlines(), list(f)]
+    start_response('200 OK', [])
+    return [repr(found).encode()]
+--- request eval
+"POST /\none\ntwo\nthree"
+--- response_body: [b'one\n', [b'two\n', b'three'], b'', b'', [], []]
+
+
+
+=== TEST 16: one method goes on where another stopped
+--- app
+def application(environ, start_response):
+    f = environ['wsgi.input']
+    parts = [f.read(1), f.readline(), f.readline(2), f.read(3), next(f), f.readlines(1), f.read()]
+    start_response('200 OK', [])
+    return [repr(parts).encode()]
+--- request eval
+"POST /\none\ntwo\nthree\nfour\nfive\nsix"
+--- response_body: [b'o', b'ne\n', b'tw', b'o\nt', b'hree\n', [b'four\n'], b'five\nsix']
+
+
+
+=== TEST 17: lines longer than any buffer, and bytes of every value
+--- app
+def application(environ, start_response):
+    f = environ['wsgi.input']
+    first, second, rest = f.readline(), f.readline(200000), f.read()
+    start_response('200 OK', [])
+    return [b'%d %d %r' % (len(first), len(second), rest == bytes(range(256)))]
+--- config
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- request eval
+"POST /\n" . "x" x 299999 . "\n" . "y" x 200000 . CORE::join "", map { chr } 0 .. 255
+--- response_body: 300000 200000 True
+
+
+
+=== TEST 18: the end of the input is not CONTENT_LENGTH's to tell
+--- app
+def application(environ, start_response):
+    body = environ['wsgi.input'].read(10 ** 9)
+    start_response('200 OK', [])
+    return [repr((body, environ.get('CONTENT_LENGTH'), environ['wsgi.input_terminated'])).encode()]
+--- config
+wsgi_chunked_request on;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- raw_request eval
+"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;x=y\r\nabc\r\n4\r\ndefg\r\n0\r\nTrailer: t\r\n\r\n"
+--- response_body: (b'abcdefg', None, True)
+
+
+
+=== TEST 19: a length that is no number
+--- app
+@REPLY app@
+--- raw_request eval
+["POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\nConnection: close\r\n\r\nabc"]
+--- error_code: 400
+
+
+
+=== TEST 20: a negative length
+--- app
+@REPLY app@
+--- raw_request eval
+["POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\nConnection: close\r\n\r\nabc"]
+--- error_code: 400
+
+
+
+=== TEST 21: another transfer encoding
+--- app
+@REPLY app@
+--- config
+wsgi_chunked_request on;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- raw_request eval
+["POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+--- error_code: 501
+
+
+
+=== TEST 22: a chunked request to a script that is not there
+--- app
+@REPLY app@
+--- config
+wsgi_script_alias / @DIR@/none.wsgi @GROUP@;
+--- raw_request eval
+["POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+--- error_code: 404
+
+
+
+=== TEST 23: a chunked request to a group that is not there, where chunks are refused
+--- mode: daemon
+--- app
+@REPLY app@
+--- config
+wsgi_process_group "%{ENV:arg_group}";
+wsgi_script_alias / @DIR@/app.wsgi;
+location /on { wsgi_chunked_request on; }
+--- raw_request eval
+["POST /?group=none HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+--- error_code: 411
+
+
+
+=== TEST 24: a chunked request to a group that is not there
+--- mode: daemon
+--- app
+@REPLY app@
+--- config
+wsgi_process_group "%{ENV:arg_group}";
+wsgi_script_alias / @DIR@/app.wsgi;
+location /on { wsgi_chunked_request on; }
+--- raw_request eval
+["POST /on?group=none HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+--- error_code: 500
+
+
+
+=== TEST 25: a chunked body over the limit never reaches the application
+--- app
+def application(environ, start_response):
+    print('called', file=environ['wsgi.errors'])
+    start_response('200 OK', [])
+    return [b'%d' % len(environ['wsgi.input'].read())]
+--- config
+wsgi_chunked_request on;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+location / { client_max_body_size 10; }
+--- raw_request eval
+["POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n6\r\nabcdef\r\n6\r\nghijkl\r\n0\r\n\r\n"]
+--- error_code: 413
+--- no_error_log
+called
+
+
+
+=== TEST 26: a body over the limit reaches no application
+--- app
+def application(environ, start_response):
+    print('called', file=environ['wsgi.errors'])
+    start_response('200 OK', [])
+    return [b'done']
+--- config
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+location / { client_max_body_size 10; }
+--- request eval
+"POST /\n" . "x" x 11
+--- error_code: 413
+--- no_error_log
+called
+
+
+
+=== TEST 27: methods that seldom have a body may have one
+--- app
+def application(environ, start_response):
+    body = environ['wsgi.input'].read()
+    start_response('200 OK', [])
+    return [repr((environ['REQUEST_METHOD'], environ['CONTENT_LENGTH'], body)).encode()]
+--- raw_request eval
+["GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"]
+--- response_body: ('GET', '3', b'abc')
+
+
+
+=== TEST 28: a body of length zero
+--- app
+def application(environ, start_response):
+    f = environ['wsgi.input']
+    found = (f.read(), f.readline(), f.readlines(), environ['CONTENT_LENGTH'])
+    start_response('200 OK', [])
+    return [repr(found).encode()]
+--- config
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+location /stream { wsgi_request_buffering off; }
+--- request eval
+["POST /\n", "POST /stream\n"]
+--- more_headers
+Content-Length: 0
+--- response_body eval
+[("(b'', b'', [], '0')") x 2]
+
+
+
+=== TEST 29: a body in a file from the start
+--- app
+import hashlib
+
+def application(environ, start_response):
+    body = environ['wsgi.input'].read()
+    start_response('200 OK', [])
+    return [hashlib.md5(body).hexdigest().encode()]
+--- config
+client_body_in_file_only clean;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+location /single { client_body_in_single_buffer on; client_body_in_file_only off; }
+--- request eval
+["POST /\n" . "0123456789abcdef" x 10000, "POST /single\n" . "0123456789abcdef" x 500]
+--- response_body eval
+use Digest::MD5 'md5_hex';
+[md5_hex("0123456789abcdef" x 10000), md5_hex("0123456789abcdef" x 500)]
+
+
+
+=== TEST 30: threads of the application read side by side
+--- app
+import threading
+
+def application(environ, start_response):
+    f, parts = environ['wsgi.input'], []
+
+    def work():
+        while part := f.read(1000):
+            parts.append(part)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    start_response('200 OK', [])
+    return [b'%d %r' % (sum(map(len, parts)), set(b''.join(parts)) == set(b'0123456789abcdef'))]
+--- config
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- request eval
+"POST /\n" . "0123456789abcdef" x 32768
+--- response_body: 524288 True
