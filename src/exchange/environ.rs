@@ -11,9 +11,9 @@ use ngx_wsgi_host::wire::RequestEncoder;
 
 use super::names::{listener_port, local_port, server_name};
 use super::neighbours::Neighbours;
-use super::Target;
+use super::{links, Target};
 use crate::conf::{LocationConf, MapHead};
-use crate::ffi::{bytes, code, Request};
+use crate::ffi::{buf_size, bytes, code, Request};
 use crate::route::collapse;
 
 /// Environ entries in the making. Names are unique without regard to case, as in Apache's table.
@@ -197,8 +197,9 @@ fn unescape(path: &[u8]) -> Vec<u8> {
 
 fn headers(r: Request, target: &Target, entries: &mut Entries) {
     let mut seen: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    // A subrequest has the headers of the client's request, but perhaps not its body.
-    let without_body = !r.is_main() && r.body().is_null();
+    // A subrequest has the headers of the client's request, but perhaps not its body; after an
+    // internal redirect the body may have been used.
+    let without_body = (!r.is_main() || r.internal()) && !has_body(r);
     for (name, value) in r.headers() {
         let Some(key) = header_name(name, target.pass_authorization) else { continue };
         // nginx leaves tabs around a value.
@@ -223,6 +224,13 @@ fn headers(r: Request, target: &Target, entries: &mut Entries) {
         }
     }
     entries.0.append(&mut seen);
+}
+
+/// Whether there is a body to send, or may be one to come.
+fn has_body(r: Request) -> bool {
+    // SAFETY: links of a body have their buffer.
+    r.request_body_no_buffering()
+        || links(r.body()).any(|link| unsafe { buf_size((*link).buf) } > 0)
 }
 
 /// Headers that describe a body.

@@ -128,6 +128,14 @@ impl Request {
         unsafe { self.get().request_body.as_ref() }.map_or(std::ptr::null_mut(), |body| body.bufs)
     }
 
+    /// Lets the request have had no body. What is being sent of it stays as it is.
+    pub fn forget_body(self) {
+        // SAFETY: null, or a body in the request's pool, where its buffers stay.
+        if let Some(body) = unsafe { self.get().request_body.as_mut() } {
+            body.bufs = std::ptr::null_mut();
+        }
+    }
+
     /// This module's context.
     pub fn context<T>(self, module: &ngx_module_t) -> *mut T {
         // SAFETY: ctx has a slot for each module.

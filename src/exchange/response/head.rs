@@ -3,7 +3,7 @@
 use nginx_sys::{
     ngx_hash_find, ngx_http_request_t, ngx_http_upstream_header_t, ngx_http_upstream_main_conf_t,
     ngx_http_upstream_module, ngx_int_t, ngx_list_push, ngx_table_elt_t, NGX_HTTP_HEAD,
-    NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT,
+    NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_HTTP_OK,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{Head, Outcome};
@@ -135,6 +135,14 @@ fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
             status == NGX_HTTP_NO_CONTENT && name.eq_ignore_ascii_case(b"content-length");
         if length_of_nothing || WITHHELD.iter().any(|held| name.eq_ignore_ascii_case(held)) {
             continue;
+        }
+        // A path with 200 is nothing for the client: nginx goes there itself.
+        let internal = status == NGX_HTTP_OK
+            && name.eq_ignore_ascii_case(b"location")
+            && value.starts_with(b"/");
+        let name = if internal { b"X-Accel-Redirect" } else { name };
+        if internal {
+            r.forget_body();
         }
         if push_header(r, name, value).is_none() {
             return code::ERROR;
