@@ -802,3 +802,17 @@ wsgi_script_alias / @DIR@/app.wsgi @GROUP@ "application-group=%{ENV:GROUP_NAME}"
 GET /
 --- response_body
 mod_wsgi.application_group='mine'
+
+
+
+=== TEST 47: the document root is that of the location where the request has come to
+--- app
+@SHOW DOCUMENT_ROOT@
+--- config
+root @DIR@/docs;
+wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
+location /other { root @DIR@/other; set $seen $document_root; error_page 403 =200 /app; deny all; }
+--- request
+GET /other
+--- response_body
+DOCUMENT_ROOT='@DIR@/docs'

@@ -102,6 +102,7 @@ def test_connection(server):
         "SSL_PROTOCOL": "TLSv1.2",
         "SSL_CIPHER": "ECDHE-RSA-AES128-GCM-SHA256",
         "SSL_CIPHER_EXPORT": "false",
+        "SSL_COMPRESS_METHOD": "NULL",
         "SSL_CIPHER_USEKEYSIZE": "128",
         "SSL_CIPHER_ALGKEYSIZE": "128",
         "SSL_SESSION_RESUMED": "Initial",

@@ -104,9 +104,10 @@ fn tell_all<const N: usize>(
     }
 }
 
-/// nginx has no variables for these: they follow from the cipher's name. Export ciphers are gone
-/// from every OpenSSL that nginx can be built with.
+/// nginx has no variables for these: the sizes follow from the cipher's name. Export ciphers are
+/// gone from every OpenSSL that nginx can be built with, and nginx never compresses.
 fn cipher(name: &[u8], set: &mut impl FnMut(&str, Vec<u8>)) {
+    set("SSL_COMPRESS_METHOD", b"NULL".to_vec());
     if let Some((used, of_algorithm)) = format::key_bits(name) {
         set("SSL_CIPHER_EXPORT", b"false".to_vec());
         set("SSL_CIPHER_USEKEYSIZE", used.into());

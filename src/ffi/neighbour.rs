@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use nginx_sys::{ngx_http_get_indexed_variable, ngx_http_get_variable_index, ngx_uint_t};
+use nginx_sys::{ngx_http_get_flushed_variable, ngx_http_get_variable_index, ngx_uint_t};
 
 use super::{str_of, Conf, ConfigError, Request};
 
@@ -27,11 +27,11 @@ impl Variable {
         ngx_uint_t::try_from(index).map(Variable).map_err(|_| ConfigError)
     }
 
-    /// The value for a request, `None` when there is none.
+    /// The value for a request now, `None` when there is none.
     pub fn get<'a>(self, r: Request) -> Option<&'a [u8]> {
         // SAFETY: an index of the configuration that r belongs to; the value lives as long as r.
         unsafe {
-            let value = ngx_http_get_indexed_variable(r.as_ptr(), self.0).as_ref()?;
+            let value = ngx_http_get_flushed_variable(r.as_ptr(), self.0).as_ref()?;
             if value.not_found() != 0 || value.valid() == 0 {
                 return None;
             }
