@@ -338,7 +338,7 @@ def application(environ, start_response):
 GET /die
 --- error_code: 502
 --- error_log eval
-qr{\[error\].*group "daemon" was killed by signal 9.*GET /die}
+qr{\[error\].*Process 'daemon' \(pid \d+\) has died, terminated by signal 9.*GET /die}
 --- wait: 0.3
 
 

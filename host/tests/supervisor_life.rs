@@ -36,7 +36,7 @@ fn a_killed_process_is_reported_and_replaced() {
     supervised.reports[0].take_up(0, 1, 7, now.as_micros() as u64, b"GET /foo");
     kill(pid, Signal::SIGKILL).unwrap();
     supervised.wait_log(&format!(
-        "daemon process {pid} of group \"app\" was killed by signal 9 (SIGKILL) \
+        "Process 'app' (pid {pid}) has died, terminated by signal 9 (SIGKILL) \
          while running \"GET /foo\" ("
     ));
     supervised.until("a successor is ready", || {
@@ -70,7 +70,7 @@ fn a_process_that_cannot_start_is_tried_less_and_less_often() {
     supervised.until("five attempts", || supervised.log().matches(failed).count() >= 5);
     assert!(began.elapsed() >= Duration::from_millis(100 + 200 + 400 + 800));
     assert!(supervised.log().contains("[alert]"));
-    assert!(supervised.log().contains("of group \"broken\" exited with code 1"));
+    assert!(supervised.log().contains("has died, terminated normally, exit code 1"));
     supervised.wait_ready(1);
 }
 
@@ -120,7 +120,7 @@ fn a_terminated_process_leaves_in_order_and_is_replaced() {
     supervised.wait_ready(0);
     let pid = supervised.daemon(0);
     kill(pid, Signal::SIGTERM).unwrap();
-    supervised.wait_log(&format!("daemon process {pid} of group \"app\" exited with code 0"));
+    supervised.wait_log(&format!("Process 'app' (pid {pid}) terminated normally, exit code 0"));
     supervised.until("a successor is ready", || {
         supervised.leases.incarnation(0, 0) == 2 && supervised.is_ready(0)
     });
@@ -138,14 +138,14 @@ fn a_rotated_log_is_followed() {
     kill(first, Signal::SIGKILL).unwrap();
     // Until nginx has made the new file, the renamed one is the log.
     supervised.until("the old file tells", || {
-        fs::read_to_string(&old).unwrap().contains(&format!("daemon process {first} of"))
+        fs::read_to_string(&old).unwrap().contains(&format!("(pid {first}) has died"))
     });
     assert!(!log.exists());
     fs::write(&log, "").unwrap();
     supervised
         .until("a successor is ready", || supervised.is_ready(0) && supervised.daemon(0) != first);
     kill(supervised.daemon(0), Signal::SIGKILL).unwrap();
-    supervised.wait_log("was killed by signal 9");
+    supervised.wait_log("terminated by signal 9");
 }
 
 #[test]

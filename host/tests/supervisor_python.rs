@@ -85,7 +85,7 @@ fn a_crash_names_the_request_that_was_running() {
     let mut client = ask(&supervised, &script, "/sleep");
     supervised.until("the request runs", || supervised.reports[0].running(0).len() == 1);
     kill(supervised.daemon(0), Signal::SIGSEGV).unwrap();
-    supervised.wait_log("was killed by signal 11 (SIGSEGV");
+    supervised.wait_log("terminated by signal 11 (SIGSEGV");
     assert!(supervised.log().contains(" while running \"GET /sleep\" ("), "{}", supervised.log());
     // The line about the script's loading came before.
     assert_eq!(client.frame().kind, Kind::Log);

@@ -7,13 +7,14 @@ use crate::scoreboard::Running;
 /// Most requests that are named.
 const NAMED: usize = 3;
 
-/// "was killed by signal 9 (SIGKILL)" or "exited with code 3".
+/// "terminated by signal 9 (SIGKILL)" or "terminated normally, exit code 3": mod_wsgi's words, which
+/// log scrapers know.
 pub fn manner(status: &WaitStatus) -> String {
     match status {
-        WaitStatus::Exited(_, code) => format!("exited with code {code}"),
+        WaitStatus::Exited(_, code) => format!("terminated normally, exit code {code}"),
         WaitStatus::Signaled(_, signal, core) => {
             let core = if *core { ", core dumped" } else { "" };
-            format!("was killed by signal {} ({signal}{core})", *signal as i32)
+            format!("terminated by signal {} ({signal}{core})", *signal as i32)
         }
         other => format!("ended: {other:?}"),
     }
@@ -50,8 +51,8 @@ mod tests {
     fn the_manner_of_death_is_named() {
         let pid = Pid::from_raw(7);
         let killed = manner(&WaitStatus::Signaled(pid, Signal::SIGKILL, false));
-        assert_eq!(killed, "was killed by signal 9 (SIGKILL)");
-        assert_eq!(manner(&WaitStatus::Exited(pid, 3)), "exited with code 3");
+        assert_eq!(killed, "terminated by signal 9 (SIGKILL)");
+        assert_eq!(manner(&WaitStatus::Exited(pid, 3)), "terminated normally, exit code 3");
     }
 
     #[test]

@@ -174,11 +174,11 @@ impl Supervisor {
         let manner = death::manner(status);
         let planned = self.stop.is_some() || matches!(status, WaitStatus::Exited(_, 0));
         let running = last_words(group, child.seat);
-        let text = format!("daemon process {pid} of group \"{}\" {manner}{running}", group.name);
+        let name = &group.name;
         if planned {
-            tracing::info!("{text}");
+            tracing::info!("Process '{name}' (pid {pid}) {manner}{running}");
         } else {
-            tracing::error!("{text}");
+            tracing::error!("Process '{name}' (pid {pid}) has died, {manner}{running}");
         }
         if self.stop.is_some() {
             return;
