@@ -359,3 +359,10 @@ ok
  qr/\[warn\].*"wsgi_verbose_debugging" is obsolete and has no effect: .*error_log.* in \S+nginx\.conf:\d+/,
  qr/\[warn\].*"wsgi_pass_apache_request" is obsolete and has no effect: .*no Apache request.* in \S+nginx\.conf:\d+/,
  qr/\[warn\].*"wsgi_telemetry_service" is obsolete and has no effect: .*no telemetry service.* in \S+nginx\.conf:\d+/]
+
+
+
+=== TEST 27: wsgi_restrict_embedded neither on nor off
+--- config_error
+wsgi_restrict_embedded maybe;
+--- error: invalid value "maybe" in "wsgi_restrict_embedded" directive

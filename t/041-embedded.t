@@ -162,3 +162,33 @@ GET /
 plain
 --- no_error_log
 [error]
+
+
+
+=== TEST 9: wsgi_restrict_embedded keeps applications out of the workers
+--- app
+@REPLY never@
+--- mode: embedded
+--- http_config
+wsgi_restrict_embedded on;
+--- request
+GET /
+--- error_code: 500
+--- error_log
+[error]
+Embedded mode of mod_wsgi disabled by runtime configuration
+--- no_error_log
+Initializing Python runtime
+
+
+
+=== TEST 10: wsgi_restrict_embedded leaves daemon process groups alone
+--- app
+@REPLY daemon@
+--- mode: daemon
+--- http_config
+wsgi_restrict_embedded on;
+--- request
+GET /
+--- response_body
+daemon

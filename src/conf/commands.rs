@@ -130,7 +130,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 54] = [
+pub static mut COMMANDS: [ngx_command_t; 55] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_process_group",
@@ -174,6 +174,7 @@ pub static mut COMMANDS: [ngx_command_t; 54] = [
     switch(c"wsgi_restrict_signal", offset_of!(MainConf, python.restrict_signal)),
     switch(c"wsgi_destroy_interpreter", offset_of!(MainConf, python.destroy_interpreter)),
     switch(c"wsgi_case_sensitivity", offset_of!(MainConf, python.case_sensitivity)),
+    switch(c"wsgi_restrict_embedded", offset_of!(MainConf, restrict_embedded)),
     flag(c"wsgi_pass_authorization", ANY_AND_IF, offset_of!(LocationConf, pass_authorization)),
     flag(c"wsgi_script_reloading", ANY_AND_IF, offset_of!(LocationConf, script_reloading)),
     flag(c"wsgi_chunked_request", ANY_AND_IF, offset_of!(LocationConf, chunked_request)),

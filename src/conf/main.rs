@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use nginx_sys::{
-    ngx_core_conf_t, ngx_http_core_srv_conf_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_log_t,
+    ngx_core_conf_t, ngx_flag_t, ngx_http_core_srv_conf_t, ngx_http_upstream_srv_conf_t, ngx_int_t,
+    ngx_log_t,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::config::Credentials;
@@ -28,6 +29,8 @@ pub struct MainConf {
     pub socket_prefix: Option<PathBuf>,
     pub daemon_executable: Option<PathBuf>,
     pub embedded_threads: ngx_int_t,
+    /// No application may run in the workers.
+    pub restrict_embedded: ngx_flag_t,
     pub python: PythonSettings,
     /// The upstream that all requests go through; its peers are host processes.
     pub upstream: ngx_http_upstream_srv_conf_t,
@@ -65,6 +68,7 @@ impl Default for MainConf {
             socket_prefix: None,
             daemon_executable: None,
             embedded_threads: crate::ffi::UNSET,
+            restrict_embedded: crate::ffi::UNSET,
             python: PythonSettings::default(),
             // SAFETY: all-zero is a valid, empty upstream.
             upstream: unsafe { std::mem::zeroed() },

@@ -27,6 +27,8 @@ enum Refusal {
     NoScript(#[from] NoScript),
     #[error("chunked request content is not allowed here, \"wsgi_chunked_request\" is off")]
     Chunked,
+    #[error("Embedded mode of mod_wsgi disabled by runtime configuration: \"wsgi_restrict_embedded\" is on")]
+    Embedded,
     #[error("No WSGI daemon process called \"{0}\" has been configured")]
     UnknownGroup(String),
     #[error("The WSGI daemon process called \"{0}\" cannot be accessed by this server")]
@@ -139,7 +141,8 @@ fn callable(r: Request, conf: &LocationConf, alias: &Alias) -> Vec<u8> {
 
 fn place(r: Request, main: &MainConf, group: &[u8]) -> Result<Place, Refusal> {
     if group.is_empty() {
-        return Ok(Place::Embedded);
+        let allowed = main.restrict_embedded != 1;
+        return allowed.then_some(Place::Embedded).ok_or(Refusal::Embedded);
     }
     let index = main.group(group).ok_or_else(|| Refusal::UnknownGroup(text(group).into_owned()))?;
     if !main.groups[index].is_visible_from(r.core_server()) {

@@ -120,9 +120,22 @@ fn mark_rejected(r: Request, reloading: bool) {
 /// None of its own; the signature is nginx's.
 pub unsafe extern "C" fn abort_request(_: *mut ngx_http_request_t) {}
 
-/// nginx's `finalize_request`: nothing to do, the peer is freed next.
+/// nginx's `finalize_request`: the peer is freed next. When the exchange has not come to its end (the
+/// client has gone, its body is broken), what the application has logged so far must not go with the
+/// connection.
 ///
 /// # Safety
 ///
-/// As for [`abort_request`].
-pub unsafe extern "C" fn finalize_request(_: *mut ngx_http_request_t, _: ngx_int_t) {}
+/// As for [`create_request`].
+pub unsafe extern "C" fn finalize_request(r: *mut ngx_http_request_t, _: ngx_int_t) {
+    guard("the end of a request", (), || {
+        // SAFETY: as documented.
+        let r = unsafe { Request::new(r) };
+        let Some(exchange) = Exchange::of(r) else { return };
+        // SAFETY: the upstream of a live request; its connection, if there is one, is open.
+        let connection = unsafe { (*r.upstream()).peer.connection.as_ref() };
+        if let (Some(connection), None) = (connection, exchange.outcome) {
+            exchange.read_last_lines(r, connection.fd);
+        }
+    });
+}

@@ -4,11 +4,13 @@ mod filter;
 mod head;
 
 use std::ops::Range;
+use std::os::fd::RawFd;
 
 use nginx_sys::{ngx_buf_t, ngx_log_t};
 use ngx::ngx_log_error;
 use ngx_wsgi_host::log::Level;
 use ngx_wsgi_host::wire::{BadFrame, Kind, LogRecord, Outcome};
+use nix::sys::socket::{recv, MsgFlags};
 
 use super::frames::Piece;
 use super::Exchange;
@@ -16,6 +18,9 @@ use crate::ffi::{text, write_text, Request};
 
 pub use filter::{direct_filter, filter_init, pipe_filter};
 pub use head::process_header;
+
+/// Most reads for the last lines of an exchange that is broken off.
+const LAST_READS: usize = 16;
 
 /// What a piece of input means for the response.
 enum Step {
@@ -64,6 +69,19 @@ impl Exchange {
             }
         }
         Ok(Step::Starved)
+    }
+
+    /// Writes the LOG frames that have arrived and nobody will read any more.
+    pub(super) fn read_last_lines(&mut self, r: Request, fd: RawFd) {
+        let mut input = [0; 16 << 10];
+        for _ in 0..LAST_READS {
+            let Ok(received @ 1..) = recv(fd, &mut input, MsgFlags::MSG_DONTWAIT) else { return };
+            let mut at = 0;
+            while !matches!(
+                self.step(&input[..received], &mut at, r.log()),
+                Ok(Step::Starved) | Err(_)
+            ) {}
+        }
     }
 
     /// How many bytes of a piece belong to the response: the announced Content-Length is never
