@@ -471,3 +471,27 @@ wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
 --- request eval
 "POST /\n" . "0123456789abcdef" x 32768
 --- response_body: 524288 True
+
+
+
+=== TEST 31: iteration after the request, and impossible sizes
+--- app
+kept = []
+
+def attempt(function, *arguments):
+    try:
+        return repr(function(*arguments))
+    except Exception as error:
+        return '%s: %s' % (type(error).__name__, error)
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    if not kept:
+        kept.append(environ['wsgi.input'])
+        return [attempt(kept[0].read, 2 ** 100).encode(), b' ', attempt(kept[0].read, 1, 2).encode()]
+    return [attempt(iter, kept[0]).encode(), b' ', attempt(next, kept[0]).encode()]
+--- pipelined_requests eval
+["POST /\nabc", "POST /\nabc"]
+--- response_body eval
+["OverflowError: Python int too large to convert to C ssize_t TypeError: read() takes at most 1 argument (2 given)",
+ "RuntimeError: iteration of wsgi.input attempted after request completed RuntimeError: iteration of wsgi.input attempted after request completed"]

@@ -24,7 +24,7 @@ tea
 
 
 
-=== TEST 2: a status without a reason
+=== TEST 2: a status without a reason gets the one that nginx knows
 --- app
 def application(environ, start_response):
     start_response('204', [])
@@ -32,6 +32,7 @@ def application(environ, start_response):
 --- request
 GET /
 --- error_code: 204
+--- raw_response_headers_like: ^HTTP/1\.1 204 No Content\r\n
 --- response_body:
 
 
@@ -384,3 +385,88 @@ Content-Encoding: gzip
 sub { require IO::Uncompress::Gunzip; my $out; IO::Uncompress::Gunzip::gunzip(\$_[0], \$out); $out }
 --- response_body eval
 "x" x 10000
+
+
+
+=== TEST 24: what start_response refuses, and how
+--- app
+def attempt(function, *arguments, **named):
+    try:
+        function(*arguments, **named)
+        return 'accepted'
+    except Exception as error:
+        return '%s: %s' % (type(error).__name__, error)
+
+def application(environ, start_response):
+    calls = [
+        ('200 OK', None), (b'200 OK', []), ('OK', []), ('20 OK', []), ('200OK', []), ('200 O\nK', []), ('103 Hints', []),
+        ('200 OK', [('', 'b')]), ('200 OK', [('A b', 'c')]), ('200 OK', [('A\n', 'b')]), ('200 OK', [('A', 'b\r\nc')]),
+        ('200 OK', [('A', 1)]), ('200 OK', [('A:', 'b')]), ('200 OK', [], 'x'), ('200 OK', [], (1, 2)),
+    ]
+    lines = [attempt(start_response, *call) for call in calls]
+    write = start_response('200 OK', [('Content-Length', 'x')])
+    lines.append(attempt(write, b'x'))
+    write = start_response('200 OK', [('Content-Type', 'text/plain')])
+    lines += [attempt(write), attempt(write, data=b''), attempt(write, 'x')]
+    write(b'')
+    lines += [attempt(start_response, '200 OK', []), attempt(start_response, '200 OK', [], (None, None, None))]
+    return ['\n'.join(lines).encode() + b'\n']
+--- request
+GET /
+--- response_body
+TypeError: start_response() argument 2 must be list, not None
+TypeError: must be str, not bytes
+ValueError: status code must be a 3 digit integer: b'OK'
+ValueError: status code must be a 3 digit integer: b'20 OK'
+ValueError: no space following status code: b'200OK'
+ValueError: control character in status reason phrase: b'200 O\nK'
+ValueError: status code must not be informational: b'103 Hints'
+ValueError: header name is empty
+ValueError: space character in header name: b'A b'
+ValueError: control character in header name: b'A\n'
+ValueError: carriage return/line feed character in header value: b'b\r\nc'
+TypeError: must be str, not int
+accepted
+RuntimeError: start_response() argument 'exc_info' must be a 3-tuple or None
+accepted
+ValueError: invalid Content-Length header value: 'x'
+TypeError: write() takes exactly 1 argument (0 given)
+TypeError: write() takes no keyword arguments
+TypeError: write() argument must be bytes, not str
+RuntimeError: start_response() called more than once without exc_info
+RuntimeError: start_response() argument 'exc_info' must be a 3-tuple or None
+
+
+
+=== TEST 25: an empty Content-Length is none at all
+--- app
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Length', '')])
+    return [b'dropped']
+--- request
+GET /
+--- response_headers
+Content-Length: 0
+--- response_body:
+
+
+
+=== TEST 26: an exception is logged before close() has its say
+--- app
+class Body:
+    def __iter__(self):
+        raise ValueError('of the body')
+    def close(self):
+        raise KeyError('of close')
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return Body()
+--- request
+GET /
+--- error_code: 500
+--- grep_error_log eval
+qr/(ValueError|KeyError): '?of \w+( \w+)?/
+--- grep_error_log_out
+ValueError: of the body
+KeyError: 'of close

@@ -408,3 +408,37 @@ GET /
 --- error_code: 500
 --- error_log
 status code must not be informational
+
+
+
+=== TEST 27: a NUL ends a line of wsgi.errors, what is no character becomes a question mark
+--- app
+def application(environ, start_response):
+    environ['wsgi.errors'].write('before\0after\nlone \udc80 surrogate\n')
+    start_response('200 OK', [])
+    return [b'written']
+--- request
+GET /
+--- response_body chomp
+written
+--- error_log eval
+[qr/\bbefore while/, qr/lone \? surrogate/]
+
+
+
+=== TEST 28: flushing and closing wsgi.errors after the request is harmless
+--- app
+kept = []
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    if kept:
+        kept[0].flush()
+        kept[0].close()
+        return [b'harmless']
+    kept.append(environ['wsgi.errors'])
+    return [b'kept']
+--- pipelined_requests eval
+["GET /", "GET /"]
+--- response_body eval
+["kept", "harmless"]

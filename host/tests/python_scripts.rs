@@ -303,7 +303,7 @@ fn many_threads_share_several_interpreters() {
         "{SAY}\nimport mod_wsgi, json\n\
          def say(environ):\n\
          \x20   assert mod_wsgi.application_group == environ['mod_wsgi.application_group']\n\
-         \x20   assert mod_wsgi.request_data()['request_id'] == environ['mod_wsgi.request_id']\n\
+         \x20   assert mod_wsgi.request_data() is mod_wsgi.active_requests[environ['mod_wsgi.request_id']]\n\
          \x20   json.dumps(list(range(50)))\n\
          \x20   return environ['mod_wsgi.request_id']\n"
     ));
@@ -349,7 +349,7 @@ fn output_goes_to_the_log_of_the_request() {
         \x20   try: sys.stdout.fileno()\n\
         \x20   except OSError: return [repr([sys.stdout.isatty(), sys.stderr.encoding]).encode()]\n");
     answer.expect("[False, 'utf-8']");
-    for line in ["while loading", "one", "two", "half", "rest \\ud800\\x00"] {
+    for line in ["while loading", "one", "two", "half", "rest ?"] {
         assert!(answer.log.contains(&(Level::Error, line.to_owned())), "{}", answer.log_text());
     }
     assert!(!answer.log_text().contains("from elsewhere"));

@@ -186,11 +186,16 @@ pub fn arguments(
     if (least..=most).contains(&items.len()) {
         return Ok(items);
     }
-    let expected = match (least, most) {
-        (_, 0) => String::from("no arguments"),
-        (least, most) if least == most => format!("exactly {least} arguments"),
-        (least, _) if items.len() < least => format!("at least {least} arguments"),
-        (_, most) => format!("at most {most} arguments"),
+    let (bound, number) = match (least, most) {
+        (_, 0) => ("no", 0),
+        (least, most) if least == most => ("exactly ", least),
+        (least, _) if items.len() < least => ("at least ", least),
+        (_, most) => ("at most ", most),
+    };
+    let expected = match number {
+        0 => format!("{bound} arguments"),
+        1 => format!("{bound}1 argument"),
+        number => format!("{bound}{number} arguments"),
     };
     Err(py.raise(Kind::Type, &format!("{name}() takes {expected} ({} given)", items.len())))
 }
@@ -200,7 +205,8 @@ pub fn size_argument(py: Py, arguments: &[Object], default: isize) -> PyResult<i
     let Some(argument) = arguments.first() else { return Ok(default) };
     // SAFETY: live objects; -1 is an error only with an exception set.
     unsafe {
-        let size = ffi::PyNumber_AsSsize_t(argument.as_ptr(), ptr::null_mut());
+        let number = Object::from_owned(ffi::PyNumber_Index(argument.as_ptr()))?;
+        let size = ffi::PyLong_AsSsize_t(number.as_ptr());
         if size == -1 && !ffi::PyErr_Occurred().is_null() {
             return Err(py.raised());
         }

@@ -66,7 +66,7 @@ impl Exception {
     fn format(&self, py: Py) -> PyResult<Object> {
         let format = py.import(c"traceback")?.attr(c"format_exception")?;
         let parts = format.call(&[&self.class, &self.value, &self.traceback])?;
-        py.str("")?.call_method(c"join", &[&parts])?.encode_utf8()
+        py.str("")?.call_method(c"join", &[&parts])?.encode_utf8(c"backslashreplace")
     }
 
     /// Name of its class.
@@ -86,6 +86,12 @@ impl Exception {
 /// Logs the exception that is set under a header line.
 pub fn log(py: Py, raised: Raised, header: &[u8]) {
     Exception::take(py, raised).log(py, header);
+}
+
+/// Whether an object is a class of exceptions.
+pub fn is_class(object: &Object) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyExceptionClass_Check(object.as_ptr()) != 0 }
 }
 
 /// Sets an exception from its `sys.exc_info()` parts.

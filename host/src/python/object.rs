@@ -275,6 +275,22 @@ impl Object {
             .into_owned()
     }
 
+    /// The type as Python's own argument errors name it.
+    pub fn described(&self) -> String {
+        if self.is_none() {
+            return "None".to_owned();
+        }
+        self.type_name()
+    }
+
+    /// What repr() says.
+    pub fn repr(&self) -> PyResult<String> {
+        // SAFETY: a live object; a new reference to a str is returned, or an exception raised.
+        let shown = unsafe { Object::from_owned(ffi::PyObject_Repr(self.as_ptr())) }?;
+        let encoded = shown.encode_utf8(c"backslashreplace")?;
+        Ok(String::from_utf8_lossy(encoded.as_bytes().unwrap_or_default()).into_owned())
+    }
+
     /// The contents, when it is a bytes object.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         // SAFETY: checked to be bytes, which never change while the reference is held.
@@ -312,14 +328,14 @@ impl Object {
         unsafe { Object::from_owned(ffi::PyUnicode_AsLatin1String(self.as_ptr())) }
     }
 
-    /// A str as UTF-8, lone surrogates escaped.
-    pub fn encode_utf8(&self) -> PyResult<Object> {
+    /// A str as UTF-8; the codec error handler `unfit` takes care of lone surrogates.
+    pub fn encode_utf8(&self, unfit: &CStr) -> PyResult<Object> {
         // SAFETY: a live object; a new reference is returned, or TypeError raised.
         unsafe {
             Object::from_owned(ffi::PyUnicode_AsEncodedString(
                 self.as_ptr(),
                 c"utf-8".as_ptr(),
-                c"backslashreplace".as_ptr(),
+                unfit.as_ptr(),
             ))
         }
     }

@@ -32,7 +32,7 @@ pub fn process(level: Level, text: &[u8]) {
 }
 
 /// A NUL would end the line in whatever reads the log with C's functions.
-pub fn printable(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+fn printable(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     if !text.contains(&0) {
         return text.into();
     }

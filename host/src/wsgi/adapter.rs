@@ -173,15 +173,13 @@ impl Call<'_> {
             &self.output,
             events.cloned(),
         )?;
+        let logged = |raised| self.report(Exception::take(py, raised), events);
         let called = application.call(&[environ, &start]);
-        let outcome = match called {
-            Ok(result) => {
-                let sent = self.respond(&result).map_err(|raised| Exception::take(py, raised));
-                self.close(&result, events);
-                sent
-            }
-            Err(raised) => Err(Exception::take(py, raised)),
-        };
+        let outcome = called.map_err(logged).and_then(|result| {
+            let sent = self.respond(&result).map_err(logged);
+            self.close(&result, events);
+            sent
+        });
         Ok(match outcome {
             Ok(Sent::ClientGone) => {
                 record::line(py, Level::Debug, b"Client closed connection.");
@@ -189,22 +187,13 @@ impl Call<'_> {
             }
             Ok(Sent::Yes) if self.output.is_whole(py, self.is_head()) => Outcome::Complete,
             Ok(Sent::Yes) => Outcome::Aborted,
-            Err(exception) => self.fail(exception, events),
+            Err(()) if self.output.is_committed() => Outcome::Aborted,
+            Err(()) => Outcome::Failed,
         })
     }
 
     fn is_head(&self) -> bool {
         self.request.flags & HEAD_ONLY != 0
-    }
-
-    /// An exception that the application did not catch.
-    fn fail(&self, exception: Exception, events: Option<&Events>) -> Outcome {
-        self.report(exception, events);
-        if self.output.is_committed() {
-            Outcome::Aborted
-        } else {
-            Outcome::Failed
-        }
     }
 
     fn log_exception(&self, exception: &Exception) {

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use super::scope::Scope;
 use crate::exchange::BodyError;
 use crate::python::class::{
-    self, arguments, iter_self, method, next_callback, size_argument, slot, Class,
+    self, arguments, callback, method, next_callback, size_argument, slot, Class,
 };
 use crate::python::object::{Kind, Object, Py, PyResult, Raised};
 
@@ -46,7 +46,7 @@ impl Class for Input {
 
     fn slots() -> Vec<ffi::PyType_Slot> {
         vec![
-            slot(ffi::Py_tp_iter, iter_self as *mut c_void),
+            slot(ffi::Py_tp_iter, iter as *mut c_void),
             slot(ffi::Py_tp_iternext, next as *mut c_void),
         ]
     }
@@ -99,11 +99,21 @@ fn close(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     Ok(py.none())
 }
 
+unsafe extern "C" fn iter(instance: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    callback(|py| {
+        // SAFETY: Python passes a live instance of the type.
+        let instance = unsafe { Object::from_ref(&instance) };
+        // SAFETY: as above.
+        unsafe { class::value::<Input>(instance) }.check_iteration(py)?;
+        Ok(instance.clone())
+    })
+}
+
 unsafe extern "C" fn next(instance: *mut ffi::PyObject) -> *mut ffi::PyObject {
     next_callback(|py| {
         // SAFETY: Python passes a live instance of the type.
         let input = unsafe { class::value::<Input>(Object::from_ref(&instance)) };
-        input.check(py, "next")?;
+        input.check_iteration(py)?;
         let line = input.line(py, -1)?;
         if line.is_empty() {
             return Ok(None);
@@ -114,11 +124,20 @@ unsafe extern "C" fn next(instance: *mut ffi::PyObject) -> *mut ffi::PyObject {
 
 impl Input {
     fn check(&self, py: Py, name: &str) -> PyResult<()> {
-        if !self.scope.is_over() {
-            return Ok(());
+        self.check_active(py, || format!("{name}() called on wsgi.input after request completed"))
+    }
+
+    fn check_iteration(&self, py: Py) -> PyResult<()> {
+        self.check_active(py, || {
+            "iteration of wsgi.input attempted after request completed".to_owned()
+        })
+    }
+
+    fn check_active(&self, py: Py, message: impl FnOnce() -> String) -> PyResult<()> {
+        if self.scope.is_over() {
+            return Err(py.raise(Kind::Runtime, &message()));
         }
-        let message = format!("{name}() called on wsgi.input after request completed");
-        Err(py.raise(Kind::Runtime, &message))
+        Ok(())
     }
 
     fn line(&self, py: Py, size: isize) -> PyResult<Vec<u8>> {

@@ -86,17 +86,20 @@ impl Output {
     pub fn length(&self, py: Py) -> PyResult<Option<u64>> {
         let state = self.state();
         let values = state.head.iter().flat_map(|head| &head.headers);
-        let value = values
-            .filter(|header| is_length(header) && !header.1.is_empty())
-            .map(|(_, value)| value.clone())
-            .next_back();
+        let mut lengths = values.filter(|header| is_length(header)).map(|(_, value)| value.clone());
+        let value = lengths.next_back();
+        drop(lengths);
         drop(state);
         let Some(value) = value else { return Ok(None) };
         let digits = std::str::from_utf8(without_sign(&value)).ok();
         let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         match digits.and_then(|text| text.parse().ok()) {
             Some(length) => Ok(Some(length)),
-            None => Err(py.raise(Kind::Value, "invalid Content-Length header value")),
+            None => {
+                let shown = py.latin1(&value)?.repr()?;
+                let message = format!("invalid Content-Length header value: {shown}");
+                Err(py.raise(Kind::Value, &message))
+            }
         }
     }
 
@@ -209,13 +212,15 @@ fn is_length(header: &(Vec<u8>, Vec<u8>)) -> bool {
     header.0.eq_ignore_ascii_case(b"content-length")
 }
 
+/// mod_wsgi takes a length with a sign, and an empty one for zero, which HTTP does not know.
 fn without_sign(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"+").unwrap_or(value)
+    match value {
+        b"" => b"0",
+        value => value.strip_prefix(b"+").unwrap_or(value),
+    }
 }
 
-/// mod_wsgi takes an empty length, and one with a sign, which HTTP does not know.
-fn normalize_lengths(headers: &mut Vec<(Vec<u8>, Vec<u8>)>) {
-    headers.retain(|header| !is_length(header) || !header.1.is_empty());
+fn normalize_lengths(headers: &mut [(Vec<u8>, Vec<u8>)]) {
     for header in headers.iter_mut().filter(|header| is_length(header)) {
         header.1 = without_sign(&header.1).to_vec();
     }

@@ -66,22 +66,29 @@ unsafe extern "C" fn call_start_response(
                 Object::from_ref(&arguments),
             )
         };
-        // SAFETY: as above; null means that there are none.
-        let named = !named.is_null() && unsafe { ffi::PyDict_Size(named) } > 0;
-        instance.call(py, arguments, named)
+        instance.call(py, arguments, has_names(named))
     })
+}
+
+/// Whether there are keyword arguments.
+fn has_names(named: *mut ffi::PyObject) -> bool {
+    // SAFETY: Python calls with a dict that lives during the call, or with null.
+    !named.is_null() && unsafe { ffi::PyDict_Size(named) } > 0
 }
 
 unsafe extern "C" fn call_write(
     instance: *mut ffi::PyObject,
     arguments: *mut ffi::PyObject,
-    _: *mut ffi::PyObject,
+    named: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     callback(|py| {
         // SAFETY: as in call_start_response.
         let (instance, arguments) = unsafe {
             (class::value::<Write>(Object::from_ref(&instance)), Object::from_ref(&arguments))
         };
+        if has_names(named) {
+            return Err(py.raise(Kind::Type, "write() takes no keyword arguments"));
+        }
         let arguments = class::arguments(py, "write", arguments, 1, 1)?;
         instance.call(py, &arguments[0])
     })
@@ -115,7 +122,7 @@ impl StartResponse {
         let (status, headers) = (&arguments[0], &arguments[1]);
         if !headers.is_list() {
             let message =
-                format!("start_response() argument 2 must be list, not {}", headers.type_name());
+                format!("start_response() argument 2 must be list, not {}", headers.described());
             return Err(py.raise(Kind::Type, &message));
         }
         self.check_order(py, arguments.get(2))?;
@@ -131,63 +138,62 @@ impl StartResponse {
     /// A second call is an error handler's, and comes too late once headers have left.
     fn check_order(&self, py: Py, exc_info: Option<&Object>) -> PyResult<()> {
         let exc_info = exc_info.filter(|info| !info.is_none());
-        let parts = match exc_info {
-            None => None,
-            Some(info) if !info.is_tuple() => {
-                return Err(py.raise(Kind::Runtime, "exception info must be a 3-tuple or None"))
-            }
-            Some(info) => {
-                let parts: Option<[Object; 3]> =
-                    info.items().and_then(|items| items.try_into().ok());
-                match parts {
-                    None => {
-                        let message = "exception info must be a 3-tuple or None";
-                        return Err(py.raise(Kind::Runtime, message));
-                    }
-                    parts => parts,
-                }
-            }
-        };
+        let misfit = "start_response() argument 'exc_info' must be a 3-tuple or None";
+        if exc_info.is_some_and(|info| !info.is_tuple()) {
+            return Err(py.raise(Kind::Runtime, misfit));
+        }
         if !self.output.is_committed() {
             return Ok(());
         }
+        let Some(info) = exc_info else {
+            let message = "start_response() called more than once without exc_info";
+            return Err(py.raise(Kind::Runtime, message));
+        };
+        let parts: Option<[Object; 3]> = info.items().and_then(|items| items.try_into().ok());
         match parts {
-            Some([class, value, traceback]) => Err(exception::restore(py, class, value, traceback)),
-            None => {
-                let message =
-                    "start_response() called more than once without exc_info, headers have already been sent";
-                Err(py.raise(Kind::Runtime, message))
+            Some([class, value, traceback]) if exception::is_class(&class) => {
+                Err(exception::restore(py, class, value, traceback))
             }
+            _ => Err(py.raise(Kind::Runtime, misfit)),
         }
     }
 }
 
 /// The latin-1 bytes of a str.
-fn native(py: Py, object: &Object, what: &str) -> PyResult<Vec<u8>> {
+fn native(py: Py, object: &Object) -> PyResult<Vec<u8>> {
     if !object.is_str() {
-        let message = format!("{what} must be str, not {}", object.type_name());
+        let message = format!("must be str, not {}", object.type_name());
         return Err(py.raise(Kind::Type, &message));
     }
     let encoded = object.encode_latin1()?;
     Ok(encoded.as_bytes().unwrap_or_default().to_vec())
 }
 
+/// A ValueError that shows the bytes that are wrong.
+fn unfit<T>(py: Py, what: &str, bytes: &[u8]) -> PyResult<T> {
+    let shown = py.bytes(bytes)?.repr()?;
+    Err(py.raise(Kind::Value, &format!("{what}: {shown}")))
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f
+}
+
 fn status_line(py: Py, status: &Object) -> PyResult<(u16, Vec<u8>)> {
-    let line = native(py, status, "status")?;
-    let fail = |message: &str| Err(py.raise(Kind::Value, message));
+    let line = native(py, status)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if digits != 3 {
-        return fail("status code must be a 3 digit integer");
+        return unfit(py, "status code must be a 3 digit integer", &line);
     }
     let code = line[..3].iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
     if code < 200 {
-        return fail("status code must not be informational");
+        return unfit(py, "status code must not be informational", &line);
     }
     if line.len() > 3 && line[3] != b' ' {
-        return fail("no space following status code");
+        return unfit(py, "no space following status code", &line);
     }
-    if line.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
-        return fail("control character present in reason phrase");
+    if line.iter().any(|byte| is_control(*byte)) {
+        return unfit(py, "control character in status reason phrase", &line);
     }
     Ok((code, line))
 }
@@ -207,14 +213,19 @@ fn header(py: Py, item: &Object) -> PyResult<(Vec<u8>, Vec<u8>)> {
         let message = format!("each header must be a 2-tuple, got length {}", parts.len());
         return fail(Kind::Value, &message);
     };
-    let name = native(py, name, "header name")?;
-    let value = native(py, value, "header value")?;
-    let control = |byte: &u8| *byte < 0x20 || *byte == 0x7f;
-    if name.is_empty() || name.iter().any(|byte| control(byte) || matches!(byte, b' ' | b':')) {
-        return fail(Kind::Value, "invalid character in header name, or no name");
+    let name = native(py, name)?;
+    let value = native(py, value)?;
+    if name.is_empty() {
+        return fail(Kind::Value, "header name is empty");
+    }
+    if name.iter().any(|byte| is_control(*byte)) {
+        return unfit(py, "control character in header name", &name);
+    }
+    if name.contains(&b' ') {
+        return unfit(py, "space character in header name", &name);
     }
     if value.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        return fail(Kind::Value, "embedded newline in header value");
+        return unfit(py, "carriage return/line feed character in header value", &value);
     }
     // What nginx cannot put on the wire ends the value, as it does in mod_wsgi.
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());

@@ -29,7 +29,7 @@ impl Drop for Begun {
     /// What a thread leaves behind; it serves no request and is not attached any more.
     fn drop(&mut self) {
         for line in self.0.values().filter(|line| !line.is_empty()) {
-            record::process(Level::Error, &record::printable(line));
+            record::process(Level::Error, before_nul(line));
         }
     }
 }
@@ -61,8 +61,13 @@ pub fn finish(py: Py, errors: &Object) {
     stream.flush(py);
     let begun = BEGUN.with(|begun| std::mem::take(&mut begun.borrow_mut().0));
     for line in begun.into_values().filter(|line| !line.is_empty()) {
-        record::line(py, Level::Error, &line);
+        record::line(py, Level::Error, before_nul(&line));
     }
+}
+
+/// A NUL ends the line, as it does in mod_wsgi.
+fn before_nul(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 unsafe extern "C" fn new(
@@ -81,36 +86,32 @@ unsafe extern "C" fn new(
 fn write(py: Py, stream: &Stream, tuple: &Object) -> PyResult<Object> {
     let arguments = arguments(py, "write", tuple, 1, 1)?;
     if stream.is_over() {
-        return Err(stream.expired(py, "write"));
+        let message = "write() called on wsgi.errors after request completed";
+        return Err(py.raise(Kind::Runtime, message));
     }
     let text = &arguments[0];
     if !text.is_str() {
-        let message = format!("write() argument must be str, not {}", text.type_name());
+        let message = format!("write() argument must be str, not {}", text.described());
         return Err(py.raise(Kind::Type, &message));
     }
     let len = py.int(text.str_len())?;
-    let encoded = text.encode_utf8()?;
+    let encoded = text.encode_utf8(c"replace")?;
     stream.write(py, encoded.as_bytes().unwrap_or_default());
     Ok(len)
 }
 
 fn flush(py: Py, stream: &Stream, tuple: &Object) -> PyResult<Object> {
     arguments(py, "flush", tuple, 0, 0)?;
-    if stream.is_over() {
-        return Err(stream.expired(py, "flush"));
+    // After the request nothing is left to be written.
+    if !stream.is_over() {
+        stream.flush(py);
     }
-    stream.flush(py);
     Ok(py.none())
 }
 
 impl Stream {
     fn is_over(&self) -> bool {
         self.scope.as_ref().is_some_and(|scope| scope.is_over())
-    }
-
-    fn expired(&self, py: Py, name: &str) -> crate::python::object::Raised {
-        let message = format!("{name}() called on wsgi.errors after request completed");
-        py.raise(Kind::Runtime, &message)
     }
 
     /// Logs the lines that `text` completes and keeps the beginning of the next.
@@ -142,11 +143,9 @@ impl Stream {
     }
 
     fn log(&self, py: Py, line: &[u8]) {
+        let line = before_nul(line);
         match &self.scope {
-            Some(scope) => {
-                let line = record::printable(line);
-                py.detach(|| scope.exchange().log(Level::Error, &line));
-            }
+            Some(scope) => py.detach(|| scope.exchange().log(Level::Error, line)),
             None => record::line(py, Level::Error, line),
         }
     }

@@ -150,7 +150,9 @@ fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
     }
     // SAFETY: a live upstream; the status line is copied into the request's pool.
     unsafe {
-        let Some(line) = pool_copy(r.pool(), head.status_line) else { return code::ERROR };
+        // Only a number: nginx adds the phrase that it knows.
+        let line = if head.status_line.len() > 3 { head.status_line } else { b"" };
+        let Some(line) = pool_copy(r.pool(), line) else { return code::ERROR };
         let u = &mut *r.upstream();
         u.headers_in.status_n = status as usize;
         u.headers_in.status_line = line;
