@@ -12,7 +12,7 @@ T ?= t/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo demo-stop test unittest t apps check nginx-build-test bench soak install clean
+.PHONY: help build demo demo-stop test unittest t apps conformance conformance-quick check nginx-build-test bench soak install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ t: build ## the Test::Nginx suite, without and with a master process (T=t/030-en
 
 apps: build ## lifecycles and applications, with pytest (ARGS='-k django' for a part)
 	scripts/pytest $(ARGS)
+
+conformance: build ## the same requests to Apache with mod_wsgi, and compare (ARGS='--case input/read' for a part)
+	scripts/conformance $(ARGS)
+
+conformance-quick: build ## a part of that, with some of every section
+	scripts/conformance --quick $(ARGS)
 
 nginx-build-test: build ## the module through nginx's own ./configure
 	scripts/nginx-build-test
