@@ -57,7 +57,9 @@ NGINX = [
 # mod_wsgi is known to be wrong there (its own issues; section l of the reference).
 DEFECTS = [
     Row("complete", "A response that breaks off is shown to be cut; mod_wsgi's daemon mode makes it look complete, "
-                    "as does what follows write() in embedded mode.", ours="no"),
+                    "as does what follows write() in embedded mode.", ours="no",
+        case="output/raise-* | output/*-after-error | output/*-in-iteration | output/bad-item-later | "
+             "output/file-after-write | output/file-length-too-long | module/events-exception-later"),
     Row("body | beyond the last response", "mod_wsgi appends Apache's error page to a body that has begun with write().",
         theirs=r".*(<error page>|</html>\n)", mode="embedded"),
     Row("connection | *status | framing | body", "mod_wsgi's daemon mode hangs when an application answers before it has read a large body.",
@@ -82,11 +84,14 @@ DEFECTS = [
     Row("value 1 input.read(2 ?? 40)", "mod_wsgi allocates what read() is asked for before it reads.", theirs="MemoryError: "),
     Row("value 3 type(input)()", "mod_wsgi lets an application make an input of its own, which has no request."),
     Row("log exceptions", "mod_wsgi complains of file-like objects without a close() of their own.",
-        theirs=r".*has no attribute 'close'"),
+        case="output/file-*", theirs=r".*has no attribute 'close'"),
     Row("log exceptions | *status", "A NUL in a script is reported like any syntax error.", case="scripts/nul-in-source"),
     Row("log ^Traceback.*", "Exceptions are logged with their traceback.", theirs=""),
+    Row("log thread done", "mod_wsgi does not wait for the threads of a sub-interpreter when it ends.",
+        case="interpreters/thread-joined-at-exit", theirs=""),
     Row("value thread | value main thread | value daemon | value inherits",
-        "A request's thread is never a main thread; mod_wsgi's is when it is the first to import threading."),
+        "A request's thread is never a main thread; mod_wsgi's is when it is the first to import threading.",
+        case="interpreters/*"),
 ]
 
 # Decisions of this project.

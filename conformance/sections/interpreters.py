@@ -90,7 +90,7 @@ case("signal-in-child", """
     pid = os.fork()
     if not pid:
         try:
-            outcome = attempt(signal.signal, signal.SIGALRM, signal.SIG_IGN)
+            outcome = attempt(signal.signal, signal.SIGVTALRM, signal.SIG_IGN)
             os.write(write, outcome.encode())
         finally:
             os._exit(0)

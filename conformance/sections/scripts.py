@@ -158,14 +158,14 @@ case("rewritten-broken", "start_response('200 OK', []); return [b'old']", get(),
      rewrite("def application(:"), get(), rewrite("start_response('200 OK', []); return [b'newer']"), get(), group="reloads")
 case("rewritten-state", """
     import mod_wsgi
-    KEPT = mod_wsgi.__dict__.setdefault('kept')
+    KEPT = mod_wsgi.__dict__.setdefault('kept_state', [])
     def application(environ, start_response):
         KEPT.append(1)
         return report(start_response, {'kept': len(KEPT), 'own': sorted(k for k in globals() if k in ('OLD', 'NEW'))})
     OLD = 1
 """, get(), rewrite("""
     import mod_wsgi
-    KEPT = mod_wsgi.__dict__.setdefault('kept')
+    KEPT = mod_wsgi.__dict__.setdefault('kept_state', [])
     def application(environ, start_response):
         KEPT.append(1)
         return report(start_response, {'kept': len(KEPT), 'own': sorted(k for k in globals() if k in ('OLD', 'NEW'))})
@@ -196,7 +196,7 @@ case("python-path", """
     return report(start_response, {'module': conformance_module.VALUE, 'more': conformance_more.VALUE, 'path': sys.path,
                                    'pth': sys.conformance_pth})
 """, server="restricted")
-case("restrict-embedded", "start_response('200 OK', []); return [b'ran']", server="unloadable", log=["^Embedded mode.*"])
+case("restrict-embedded", "start_response('200 OK', []); return [b'ran']", server="unloadable", log=["Embedded mode of mod_wsgi disabled.*"])
 case("case-identity", """
     import hashlib
     return report(start_response, {'lower': __name__ == '_mod_wsgi_' + hashlib.md5(__file__.lower().encode()).hexdigest(),
