@@ -27,7 +27,7 @@ enum Refusal {
     NoScript(#[from] NoScript),
     #[error("chunked request content is not allowed here, \"wsgi_chunked_request\" is off")]
     Chunked,
-    #[error("Embedded mode of mod_wsgi disabled by runtime configuration: \"wsgi_restrict_embedded\" is on")]
+    #[error("\"wsgi_restrict_embedded\" is on, Embedded mode of mod_wsgi disabled by runtime configuration.")]
     Embedded,
     #[error("No WSGI daemon process called \"{0}\" has been configured")]
     UnknownGroup(String),

@@ -17,17 +17,25 @@ use crate::wire::{Outcome, Request, HEAD_ONLY, NO_BODY};
 pub struct Served {
     connection: Arc<Connection>,
     head_only: bool,
+    /// Method and URI, for lines that nginx does not take any more.
+    line: Box<[u8]>,
     over: AtomicBool,
 }
 
 impl Served {
-    /// Begins an exchange; `rest` is what was read behind the REQUEST frame.
-    pub fn begin(connection: &Arc<Connection>, request: &Request<'_>, rest: &[u8]) -> Arc<Self> {
+    /// Begins an exchange; `line` is method and URI, `rest` what was read behind the REQUEST frame.
+    pub fn begin(
+        connection: &Arc<Connection>,
+        request: &Request<'_>,
+        line: &[u8],
+        rest: &[u8],
+    ) -> Arc<Self> {
         connection.writer().begin();
         connection.body().begin(request.flags & NO_BODY == 0, rest);
         Arc::new(Served {
             connection: Arc::clone(connection),
             head_only: request.flags & HEAD_ONLY != 0,
+            line: line.into(),
             over: AtomicBool::new(false),
         })
     }
@@ -122,8 +130,12 @@ impl Exchange for Served {
     fn log(&self, level: Level, line: &[u8]) {
         let sent = self.send_frames(|writer| writer.log(&self.connection.socket, level, line));
         if sent.is_err() {
-            let level = u64::from(level as u8);
-            tracing::error!(level, "{}", String::from_utf8_lossy(line));
+            let (level, text) = (u64::from(level as u8), String::from_utf8_lossy(line));
+            let request = self.line.escape_ascii();
+            tracing::error!(
+                level,
+                "{text} while running a request that nginx has left, request: \"{request}\""
+            );
         }
     }
 

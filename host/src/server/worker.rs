@@ -72,8 +72,8 @@ impl Worker<'_> {
     fn exchange(&mut self, connection: &Arc<Connection>) -> Result<bool, ReadError> {
         let (payload, rest) = self.buffer.split();
         let request = Request::decode(payload)?;
-        let served = Served::begin(connection, &request, rest);
         describe(&request, &mut self.line);
+        let served = Served::begin(connection, &request, &self.line, rest);
         let shared = self.shared;
         shared.reports.take_up(shared.process, self.index, request.id, now_us(), &self.line);
         let exchange: Arc<dyn Exchange> = Arc::clone(&served) as _;
