@@ -88,7 +88,9 @@ def main():
     parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument("--keep", action="store_true", help="keep the servers' directories, and print them")
     parser.add_argument("--facts", action="store_true", help="print every fact of every case")
-    parser.add_argument("--slow", type=int, default=0, metavar="N", help="print each server's N slowest cases")
+    parser.add_argument(
+        "--slow", type=int, default=0, metavar="N", help="print each server's N slowest cases"
+    )
     options = parser.parse_args()
     load()
     cases = choose(options)
@@ -105,7 +107,6 @@ def main():
     work = tempfile.mkdtemp(prefix="wsgi-c-")
     try:
         certificate = make_certificate(work)
-        os.chmod(work, 0o755)
         for name in PROFILES:
             selected = [case for case in cases if case.server == name]
             if not selected:
@@ -113,21 +114,29 @@ def main():
             results, died = run({"name": name, **PROFILES[name]}, selected, certificate, options)
             errors += died
             for case in selected:
-                errors += idle(case, [results[mode, kind][case.name] for mode in case.modes for kind in (Nginx, Apache)])
-                for mode in case.modes:
-                    ours, theirs = (results[mode, kind][case.name] for kind in (Nginx, Apache))
+                pairs = {
+                    mode: tuple(results[mode, kind][case.name] for kind in (Nginx, Apache))
+                    for mode in case.modes
+                }
+                errors += idle(case, [facts for pair in pairs.values() for facts in pair])
+                for mode, (ours, theirs) in pairs.items():
                     found[case.name] += differences(case, mode, ours, theirs)
                     if options.facts:
-                        for fact in {**ours, **theirs}:
-                            print(f"{case.name} ({mode}): {fact}")
-                            print(f"    ours:   {ours.get(fact)!r}\n    theirs: {theirs.get(fact)!r}")
+                        show_facts(case, mode, ours, theirs)
     finally:
         shutil.rmtree(work)
     return summary(cases, found, errors, options, started)
 
 
+def show_facts(case, mode, ours, theirs):
+    for fact in {**theirs, **ours}:
+        print(f"{case.name} ({mode}): {fact}")
+        print(f"    ours:   {ours.get(fact)!r}\n    theirs: {theirs.get(fact)!r}")
+
+
 def idle(case, results):
     """What of a case can never differ, because no server does what it looks at."""
+
     def broken(facts):
         failed = any("status" in fact and "500" in value for fact, value in facts.items())
         return failed and not any("value " in fact for fact in facts)
@@ -166,11 +175,17 @@ def summary(cases, found, errors, options, started):
             bad += bool(unexplained)
             texts += shown(unexplained)
         failed += bad
-        print(f"{section}: {len(own)} cases, {len(own) - bad} passed ({explained} with explained differences), {bad} failed")
+        print(
+            f"{section}: {len(own)} cases, {len(own) - bad} passed ({explained} with explained differences), {bad} failed"
+        )
         for text in texts:
             print(text)
     if not options.quick and not options.case:
-        errors += [f"no difference fits this row of explained.py any more: {row}" for row in EXPLAINED if not row.used]
+        errors += [
+            f"no difference fits this row of explained.py any more: {row}"
+            for row in EXPLAINED
+            if not row.used
+        ]
     for error in errors:
         print(f"  {error}")
     print(f"{time.monotonic() - started:.0f} s")

@@ -111,9 +111,30 @@ class Case:
     plain    the script as it is, without the helpers in front of it
     """
 
-    def __init__(self, section, name, app, *steps, log=(), anywhere=(), config=(), apache="", nginx="", env=(),
-                 options="", url=None, target=None, host="localhost", files=(), plain=False,
-                 server=None, group="main", application_group="cases", modes=MODES, quick=None):
+    def __init__(
+        self,
+        section,
+        name,
+        app,
+        *steps,
+        log=(),
+        anywhere=(),
+        config=(),
+        apache="",
+        nginx="",
+        env=(),
+        options="",
+        url=None,
+        target=None,
+        host="localhost",
+        files=(),
+        plain=False,
+        server=None,
+        group="main",
+        application_group="cases",
+        modes=MODES,
+        quick=None,
+    ):
         self.section, self.name = section, f"{section}/{name}"
         self.app, self.steps = app, steps or (get(),)
         self.log = (log,) if isinstance(log, str) else log

@@ -59,7 +59,8 @@ DEFECTS = [
     Row("complete", "A response that breaks off is shown to be cut; mod_wsgi's daemon mode makes it look complete, "
                     "as does what follows write() in embedded mode.", ours="no",
         case="output/raise-* | output/*-after-error | output/*-in-iteration | output/bad-item-later | "
-             "output/file-after-write | output/file-length-too-long | module/events-exception-later"),
+             "output/file-after-write | output/file-length-too-long | module/events-exception-later | "
+             "connection/pipeline-short-body | connection/pipeline-cut-body"),
     Row("body | beyond the last response", "mod_wsgi appends Apache's error page to a body that has begun with write().",
         theirs=r".*(<error page>|</html>\n)", mode="embedded"),
     Row("connection | *status | framing | body", "mod_wsgi's daemon mode hangs when an application answers before it has read a large body.",

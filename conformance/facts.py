@@ -71,7 +71,7 @@ APACHE_LINE = re.compile(
 # 2026/11/21 12:28:06 [error] 1#2: *3 text while doing something, client: 127.0.0.1, ...
 NGINX_LINE = re.compile(
     r"[\d/]+ [\d:]+ \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*?)"
-    r"((?: while (?:[a-z]+ing |sending |SSL )[^,]*)?, client: [\d.]+.*)?$"
+    r"((?: while (?:[a-z]+ing |sending |SSL )[^,]*)?, client: [\d.]+.*|, request: \"[^\"]*\")?$"
 )
 
 
@@ -101,7 +101,8 @@ def log(case, known, clients, clean):
     words = {case.name, case.script, case.target}
     name = re.compile("|".join(re.escape(word) + r"(?![\w-])" for word in words))
     own = [
-        line for line in known
+        line
+        for line in known
         if line.client in clients or name.search(line.text) or name.search(line.context)
     ]
     facts = {}

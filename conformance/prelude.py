@@ -32,9 +32,18 @@ def report(start_response, facts):
 
 
 # What each server, process or request has a value of its own for; the shape of it is compared.
-_VOLATILE = ("REMOTE_PORT", "mod_wsgi.server_pid", "mod_wsgi.request_id", "mod_wsgi.connection_id",
-             "mod_wsgi.thread_id", "UNIQUE_ID", "SSL_SERVER_M_SERIAL", "SSL_SESSION_ID",
-             "SSL_SERVER_V_START", "SSL_SERVER_V_END")
+_VOLATILE = (
+    "REMOTE_PORT",
+    "mod_wsgi.server_pid",
+    "mod_wsgi.request_id",
+    "mod_wsgi.connection_id",
+    "mod_wsgi.thread_id",
+    "UNIQUE_ID",
+    "SSL_SERVER_M_SERIAL",
+    "SSL_SESSION_ID",
+    "SSL_SERVER_V_START",
+    "SSL_SERVER_V_END",
+)
 
 
 def shape(value):

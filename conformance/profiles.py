@@ -12,9 +12,15 @@ PROFILES = {
     # The settings that are for a whole server.
     "restricted": {
         "config": [
-            "WSGIRestrictStdin On", "WSGIRestrictStdout On", "WSGIRestrictSignal Off", "WSGIDontWriteBytecode On",
-            "WSGIPythonOptimize 2", "WSGIPythonWarnings error::DeprecationWarning", "WSGIPythonWarnings ignore::UserWarning",
-            "WSGIPythonEggs {dir}/eggs", "WSGIPythonPath {dir}/library",
+            "WSGIRestrictStdin On",
+            "WSGIRestrictStdout On",
+            "WSGIRestrictSignal Off",
+            "WSGIDontWriteBytecode On",
+            "WSGIPythonOptimize 2",
+            "WSGIPythonWarnings error::DeprecationWarning",
+            "WSGIPythonWarnings ignore::UserWarning",
+            "WSGIPythonEggs {dir}/eggs",
+            "WSGIPythonPath {dir}/library",
         ],
         "groups": ["main threads=4 python-path={dir}/library"],
         "files": {

@@ -150,9 +150,7 @@ class Server:
             number += 1
             label = step.label or (str(number) if len(requests) > 1 else "")
             mount = case.url.rstrip("/").encode()
-            pieces = [
-                piece if callable(piece) else piece.replace(b"{mount}", mount) for piece in step.pieces
-            ]
+            pieces = [piece if callable(piece) else piece.replace(b"{mount}", mount) for piece in step.pieces]
             port = self.tls_port if step.tls else self.port
             answers, beyond, ended, client = talk(port, step, pieces, self.client_ports)
             self.clients.setdefault(case.name, set()).add(client)
@@ -263,8 +261,10 @@ class Apache(Server):
     def host(self, host, port, cases):
         lines = [f"<VirtualHost 127.0.0.1:{port}>", f"ServerName {host}", "AllowEncodedSlashes On"]
         if port == self.tls_port:
-            lines += ["SSLEngine on", *(f"{name} {self.certificate}" for name in
-                                        ("SSLCertificateFile", "SSLCertificateKeyFile"))]
+            lines += [
+                "SSLEngine on",
+                *(f"{name} {self.certificate}" for name in ("SSLCertificateFile", "SSLCertificateKeyFile")),
+            ]
             lines += ["SSLOptions +StdEnvVars"]
         if self.mode == "daemon":
             lines.append("WSGIProcessGroup main")
@@ -373,6 +373,7 @@ class Nginx(Server):
 
 def end_everything():
     """Ends what the servers have left behind, and says what that was."""
+
     def gone():
         reap()
         return not [process for process in descendants() if alive(process.pid)]
@@ -394,9 +395,24 @@ def end_everything():
 def make_certificate(directory):
     path = Path(directory) / "certificate.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj",
-         "/C=XX/O=Conformance/CN=localhost", "-keyout", str(path), "-out", str(path) + ".crt"],
-        check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/C=XX/O=Conformance/CN=localhost",
+            "-keyout",
+            str(path),
+            "-out",
+            str(path) + ".crt",
+        ],
+        check=True,
+        capture_output=True,
     )
     path.write_text(path.read_text() + Path(str(path) + ".crt").read_text())
     return path

@@ -1,7 +1,6 @@
 """d.1 to d.3: wsgi.input, and how bodies arrive."""
 
-from case import (MEBIBYTE, Await, Pause, abort, chunked, chunks, get, half_close, of, post, raw,
-                  request, slowly)
+from case import (MEBIBYTE, Await, Pause, abort, chunked, chunks, get, half_close, of, post, request, slowly)
 
 case = of("input")
 BODY = b"first line\nsecond\n\nlast without end"

@@ -1,6 +1,6 @@
 """d.10: what reaches the error log, from where, at which level, in how many lines."""
 
-from case import get, of, post
+from case import get, of
 
 case = of("logging")
 ANSWER = "start_response('200 OK', [('Content-Length', '2')]); return [b'ok']"

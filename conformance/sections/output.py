@@ -1,6 +1,6 @@
 """d.5 to d.8: write(), iterables, close(), lengths, files, HEAD."""
 
-from case import MEBIBYTE, Await, Pause, Request, abort, get, head, of, post, slowly
+from case import MEBIBYTE, Await, Pause, Request, abort, get, head, of, post
 
 case = of("output")
 
@@ -384,11 +384,11 @@ file("file-empty", "wrapper(__import__('tempfile').TemporaryFile())", files=Fals
 file("file-large", "wrapper(t)", prepare=f"import tempfile; t = tempfile.TemporaryFile(); t.write(b'0123456789abcdef' * {MEBIBYTE // 4}); t.seek(3)", files=False)
 file("file-close-called", "wrapper(type('R', (), {'read': lambda s, k: b'', 'close': lambda s: print('closed', NAME)})())", files=False, log=["closed"])
 file("file-close-raises", "wrapper(type('R', (), {'read': lambda s, k: b'', 'close': lambda s: 1 / 0})())", files=False)
-case("file-wrapper-api", f"""
+case("file-wrapper-api", """
     wrapper = environ['wsgi.file_wrapper']
     import io, mod_wsgi
     made = wrapper(io.BytesIO(b'abcdef'), 4)
-    facts = {{
+    facts = {
         'class': describe(wrapper),
         'same': wrapper is mod_wsgi.FileWrapper,
         'filelike': describe(made.filelike),
@@ -414,6 +414,6 @@ case("file-wrapper-api", f"""
         'no read': attempt(lambda: next(wrapper(object()))),
         'read returns str': attempt(lambda: next(wrapper(io.StringIO('x')))),
         'attributes': sorted(name for name in dir(made) if not name.startswith('_')),
-    }}
+    }
     return report(start_response, facts)
 """, quick=True)

@@ -131,11 +131,9 @@ impl Exchange for Served {
         let sent = self.send_frames(|writer| writer.log(&self.connection.socket, level, line));
         if sent.is_err() {
             let (level, text) = (u64::from(level as u8), String::from_utf8_lossy(line));
+            // As nginx would end the line, which does not take it any more.
             let request = self.line.escape_ascii();
-            tracing::error!(
-                level,
-                "{text} while running a request that nginx has left, request: \"{request}\""
-            );
+            tracing::error!(level, "{text}, request: \"{request}\"");
         }
     }
 
