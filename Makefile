@@ -26,7 +26,7 @@ demo: build ## serve Django and Flask on a port of this machine, and say which
 demo-stop: ## stop what `make demo` started
 	scripts/demo stop
 
-test: unittest t apps nginx-build-test ## everything that has to pass
+test: unittest t apps conformance-quick nginx-build-test ## everything that has to pass
 
 unittest: build ## cargo test
 	scripts/cargo test --workspace

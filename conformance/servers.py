@@ -305,7 +305,16 @@ def in_nginx(line):
 class Nginx(Server):
     product = "nginx"
     stop_signal = signal.SIGQUIT
-    deaths = r"exited on signal|panicked|was ended by signal"
+    deaths = r"exited on signal|panicked|terminated by signal"
+
+    def wait(self):
+        super().wait()
+        # A client that leaves while no process is ready is not served, rightly.
+        groups = len(self.groups())
+        wait_until(
+            lambda: self.said().count('" is ready') >= groups,
+            lambda: f"the groups of {self} to be ready: {self.said()}",
+        )
 
     def command(self):
         return [NGINX, "-p", str(self.dir), "-e", str(self.error_log), "-c", str(self.dir / "conf")]
@@ -353,6 +362,7 @@ class Nginx(Server):
             "server {",
             f"listen 127.0.0.1:{self.port};",
             f"listen 127.0.0.1:{self.tls_port} ssl;",
+            "ssl_protocols TLSv1.2 TLSv1.3;",
             f"ssl_certificate {self.certificate};",
             f"ssl_certificate_key {self.certificate};",
             f"server_name {host};",

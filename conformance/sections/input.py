@@ -152,7 +152,8 @@ case("chunked-1.0", "return report(start_response, {'body': environ['wsgi.input'
 case("chunked-limit", "return report(start_response, {'body': attempt(environ['wsgi.input'].read)})",
      chunked(chunks(b"x" * 60, b"y" * 60)), apache="LimitRequestBody 100", nginx="client_max_body_size 100;", **CHUNKED)
 
-# Bodies that never arrive whole. The server reads the body while the application runs, or before.
+# Bodies that never arrive whole. The server reads the body while the application runs, or before. The
+# pauses let the application begin: nginx refuses at once what is wrong from the start.
 READING = """
     print(NAME, 'some', attempt(environ['wsgi.input'].read, 2), file=environ['wsgi.errors'])
     print(NAME, 'rest', attempt(environ['wsgi.input'].read), file=environ['wsgi.errors'])
@@ -166,8 +167,8 @@ FOUND = [r"some \w+: mod_wsgi request data read error|some b.*", r"rest \w+: mod
 for name, broken in {
     "short": slowly(post(b"x" * 1000), b"x" * 500, Pause(0.1), half_close),
     "left": slowly(post(b"x" * 1000), b"x" * 500, Pause(0.1), abort),
-    "left-at-once": slowly(post(b"x" * 1000), abort),
-    "bad-chunk": chunked(b"xyz\r\nabc\r\n0\r\n\r\n"),
+    "left-early": slowly(post(b"x" * 1000), Pause(0.2), abort),
+    "bad-chunk": slowly(chunked(b""), Pause(0.2), b"xyz\r\nabc\r\n0\r\n\r\n"),
     "bad-later-chunk": slowly(chunked(b""), b"3\r\nabc\r\n", Pause(0.2), b"zz\r\n"),
     "long-chunk": slowly(chunked(b""), b"3\r\nabc", Pause(0.2), b"def\r\n0\r\n\r\n"),
     "cut-chunk": slowly(chunked(b""), b"5\r\nab", Pause(0.1), half_close),
