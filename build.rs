@@ -13,6 +13,7 @@ fn main() {
     check_nginx();
     declare_cfgs();
     make_bindings();
+    add_rpath();
     // The threads of the embedded host may not outlive the code they run.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
 }
@@ -28,6 +29,14 @@ fn refuse(problem: &str, remedy: &str) -> ! {
     println!("cargo::error={problem}");
     println!("cargo::error={remedy}");
     exit(1)
+}
+
+/// A Python that isn't the distribution's has its library where the dynamic linker doesn't look.
+fn add_rpath() {
+    println!("cargo::rerun-if-env-changed=DEP_NGX_WSGI_HOST_RPATH");
+    if let Ok(directory) = env::var("DEP_NGX_WSGI_HOST_RPATH") {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{directory}");
+    }
 }
 
 fn check_nginx() {
