@@ -54,6 +54,12 @@ fn area() -> Option<Title> {
     // The first field behind the name is number 3.
     let field = |number: usize| fields.get(number - 3)?.parse::<usize>().ok();
     let (start, arg_end, env_start, env_end) = (field(48)?, field(49)?, field(50)?, field(51)?);
+    // The kernel lays the executable's name right behind them. Where it isn't, these are not this
+    // process's own but, for one, those of the valgrind it runs under.
+    // SAFETY: reads what the kernel passed to the process at its start.
+    if unsafe { libc::getauxval(libc::AT_EXECFN) } as usize != env_end {
+        return None;
+    }
     let end = if arg_end == env_start { env_end } else { arg_end };
     let len = end.checked_sub(start).filter(|len| *len > 1)?;
     (start != 0).then_some(Title { start, len })
