@@ -27,7 +27,7 @@ def free_port():
 class Nginx:
     def __init__(self):
         # Short, because the paths of unix sockets are. Not private: the groups' users read it.
-        self.dir = Path(tempfile.mkdtemp(prefix="wsgi-", dir="/tmp"))
+        self.dir = Path(tempfile.mkdtemp(prefix="wsgi-"))
         self.dir.chmod(0o755)
         (self.dir / "logs").mkdir()
         self.port = free_port()

@@ -29,13 +29,14 @@ def django(nginx, mode, group, venv_path):
         ["collectstatic", "--noinput"],
         ["createsuperuser", "--noinput", "--username", "admin", "--email", "a@localhost"],
     ):
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=site,
             env={**os.environ, "DJANGO_SUPERUSER_PASSWORD": PASSWORD},
-            check=True,
             capture_output=True,
+            text=True,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
     if IS_ROOT:
         subprocess.run(["chown", "-R", "www-data:", site / "data"], check=True)
     certificate, key = make_certificate(nginx.dir)

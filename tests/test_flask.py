@@ -60,17 +60,16 @@ def test_json_stream_and_cookies(flask, mode, protocol):
 def test_a_stream_arrives_as_it_is_made(flask, protocol):
     with open_client(flask, protocol) as client:
         client.get("/flask/")
-        started = time.monotonic()
         arrivals = []
         with client.stream("GET", "/flask/stream?n=4&pause=0.5") as answer:
             text = ""
             for part in answer.iter_text():
                 if part:
-                    arrivals.append(time.monotonic() - started)
+                    arrivals.append(time.monotonic())
                     text += part
         assert text == "".join(f"line {number}\n" for number in range(4))
         # The application pauses half a second after each line.
-        assert len(arrivals) == 4 and arrivals[0] < 0.4 and arrivals[-1] > 1.3, arrivals
+        assert len(arrivals) == 4 and arrivals[-1] - arrivals[0] > 1, arrivals
 
 
 def test_http_1_0(flask):

@@ -16,7 +16,7 @@ import atexit, mod_wsgi, sys, threading, time
 
 @mod_wsgi.subscribe_shutdown
 def stopping(name, **payload):
-    print(mod_wsgi.application_group, name, payload)
+    print('<%s>' % mod_wsgi.application_group, name, payload)
 
 @mod_wsgi.subscribe_shutdown
 def failing(name, **payload):
@@ -24,13 +24,14 @@ def failing(name, **payload):
 
 @atexit.register
 def at_exit():
-    print(mod_wsgi.application_group, 'at exit')
+    print('<%s>' % mod_wsgi.application_group, 'at exit')
 
 def work():
     time.sleep(0.2)
-    print(mod_wsgi.application_group, 'thread done')
+    print('<%s>' % mod_wsgi.application_group, 'thread done')
 
 def application(environ, start_response):
+    # A thread of a thread that threading didn't make is a daemon unless it says so.
     threading.Thread(target=work, daemon=False).start()
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
     start_response('200 OK', [])
@@ -67,7 +68,7 @@ fn python_starts_and_ends() {
         for line in
             ["process_stopping {'shutdown_reason': 'maximum_requests'}", "at exit", "thread done"]
         {
-            let text = format!("{group} {line}");
+            let text = format!("<{group}> {line}");
             assert!(process_log().has(Level::Error, &text), "{text}:\n{}", process_log().text());
         }
     }
