@@ -12,7 +12,7 @@ T ?= t/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo demo-stop test unittest t apps conformance conformance-quick check nginx-build-test pythons bench soak install clean
+.PHONY: help build demo demo-stop test unittest t apps conformance conformance-quick check nginx-build-test pythons valgrind bench soak install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ nginx-build-test: build ## the module through nginx's own ./configure
 
 pythons: ## the suites with every Python of PYTHONS, or with each version that is found
 	scripts/pythons
+
+valgrind: build ## memory errors and leaks, under valgrind's memcheck
+	scripts/valgrind
 
 check: ## formatting, lints, licences
 	scripts/check
