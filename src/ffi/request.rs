@@ -183,7 +183,8 @@ impl Request {
         unsafe {
             let key = ngx_hash_strlow(name.data, name.data, name.len);
             let value = ngx_http_get_variable(self.as_ptr(), &mut name, key).as_ref()?;
-            if value.not_found() != 0 || value.valid() == 0 {
+            // The only field that nginx sets for a name it doesn't know.
+            if value.not_found() != 0 {
                 return None;
             }
             Some(std::slice::from_raw_parts(
