@@ -12,7 +12,7 @@ T ?= t/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo demo-stop test unittest t apps conformance conformance-quick check nginx-build-test pythons valgrind bench soak install clean
+.PHONY: help build demo demo-stop test unittest t apps validate conformance conformance-quick check nginx-build-test pythons valgrind bench soak install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ demo: build ## serve Django and Flask on a port of this machine, and say which
 demo-stop: ## stop what `make demo` started
 	scripts/demo stop
 
-test: unittest t apps conformance-quick nginx-build-test ## everything that has to pass
+test: unittest t apps validate conformance-quick nginx-build-test ## everything that has to pass
 
 unittest: build ## cargo test
 	scripts/cargo test --workspace
@@ -42,6 +42,13 @@ conformance: build ## the same requests to Apache with mod_wsgi, and compare (AR
 
 conformance-quick: build ## a part of that, with some of every section
 	scripts/conformance --quick $(ARGS)
+# Of the tests that take long, those that have an application to themselves.
+VALIDATED = not (test_load or test_lifecycle or test_browser or test_httpie or test_large) or \
+	daemon-4-1 or waiting_requests_go or body_is_visibly_cut
+
+validate: build ## the tests' applications inside wsgiref.validate
+	WSGI_VALIDATE=1 WSGI_MASTER=1 scripts/prove $(T)
+	WSGI_VALIDATE=1 scripts/pytest -k "$(VALIDATED)" $(ARGS)
 
 nginx-build-test: build ## the module through nginx's own ./configure
 	scripts/nginx-build-test

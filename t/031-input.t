@@ -46,6 +46,7 @@ def application(environ, start_response):
 
 
 === TEST 4: None is no number, and there is no seek
+--- invalid: closes wsgi.input
 --- app
 def application(environ, start_response):
     f = environ['wsgi.input']

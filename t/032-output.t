@@ -25,6 +25,7 @@ tea
 
 
 === TEST 2: a status without a reason gets the one that nginx knows
+--- invalid: no space and reason after the status code
 --- app
 def application(environ, start_response):
     start_response('204', [])
@@ -122,6 +123,7 @@ three
 
 
 === TEST 9: generators, and empty items
+--- invalid: yields, if only an empty item, before it calls start_response
 --- app
 def application(environ, start_response):
     def body():
@@ -320,6 +322,7 @@ ETag: "x"
 
 
 === TEST 20: Transfer-Encoding and Status of the application harm nothing
+--- invalid: a header named Status
 --- app
 def application(environ, start_response):
     start_response('200 OK', [('Transfer-Encoding', 'chunked'), ('Status', '404 Not Found')])

@@ -199,6 +199,7 @@ exited
 
 
 === TEST 14: start_response never called
+--- invalid: does not call start_response
 --- app
 def application(environ, start_response):
     return [b'body\n']
@@ -211,6 +212,7 @@ start_response
 
 
 === TEST 15: returns what cannot be iterated
+--- invalid: returns None
 --- app
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -223,6 +225,7 @@ TypeError
 
 
 === TEST 16: yields str
+--- invalid: yields str
 --- app
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -236,6 +239,7 @@ qr/TypeError.*bytes/
 
 
 === TEST 17: write takes bytes
+--- invalid: writes str
 --- app
 def application(environ, start_response):
     start_response('200 OK', [])('text')
@@ -249,6 +253,7 @@ qr/TypeError.*bytes/
 
 
 === TEST 18: what start_response refuses
+--- invalid: calls start_response as it must not be called
 --- app
 CASES = [
     ('x', (200, [])), ('x', (b'200 OK', [])), ('x', ('200 OK', {})), ('x', ('200 OK', [['A', 'b']])),
@@ -341,6 +346,7 @@ GET /
 
 
 === TEST 23: wsgi.errors is text
+--- invalid: writes bytes to wsgi.errors
 --- app
 def application(environ, start_response):
     errors = environ['wsgi.errors']

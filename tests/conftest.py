@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nginx import MODULE, Nginx  # noqa: E402
+from nginx import MODULE, VALIDATE, Nginx  # noqa: E402
 from processes import become_subreaper  # noqa: E402
 
 MODES = {
@@ -40,6 +41,8 @@ def nginx(request):
     assert not sockets, f"left over: {sockets}"
     for line in log.splitlines():
         assert "panicked" not in line and "exited on signal 11" not in line, line
+        if VALIDATE:
+            assert not re.search(r", in (assert_|check_string_type)|validate\.WSGIWarning", line), log[-4000:]
 
 
 @pytest.fixture(params=list(MODES))

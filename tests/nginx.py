@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BINARY = os.environ.get("WSGI_NGINX", "/usr/sbin/nginx")
 MODULE = ROOT / "build" / "ngx_http_wsgi_module.so"
 IS_ROOT = os.geteuid() == 0
+VALIDATE = os.environ.get("WSGI_VALIDATE") == "1"
+VALIDATED = (ROOT / "t" / "lib" / "validated.py").read_text()
 
 
 def free_port():
@@ -41,11 +43,21 @@ class Nginx:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def write(self, name, text):
+    def write(self, name, text, invalid=None):
+        """Writes a file; invalid says why the application in it has to be left out of validate."""
         path = self.dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
+        if not invalid:
+            self.validate(name)
         return path
+
+    def validate(self, name):
+        """With WSGI_VALIDATE=1, puts the application in a file inside wsgiref.validate."""
+        path = self.dir / name
+        text = path.read_text()
+        if VALIDATE and re.search(r"^(def )?application\b", text, re.M):
+            path.write_text(text + VALIDATED)
 
     def configure(self, server="", http="", main="", workers=2, master="on", daemon="on"):
         """Writes nginx.conf. {dir} in the texts is the directory."""

@@ -17,10 +17,10 @@ PASSWORD = "a-password"
 SIZE = 50 << 20
 
 
-@pytest.fixture
-def django(nginx, mode, group, venv_path):
-    """An nginx that serves the project, over HTTP and TLS."""
-    site = nginx.dir / "site"
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """The project with its database, a user and the collected static files."""
+    site = tmp_path_factory.mktemp("django") / "site"
     shutil.copytree(ROOT / "demo" / "site", site, ignore=shutil.ignore_patterns("__pycache__"))
     (site / "data" / "media").mkdir(parents=True)
     (site / "data" / "secret").write_text("only for the test")
@@ -37,6 +37,15 @@ def django(nginx, mode, group, venv_path):
             text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+    return site
+
+
+@pytest.fixture
+def django(nginx, mode, group, venv_path, project):
+    """An nginx that serves the project, over HTTP and TLS."""
+    site = nginx.dir / "site"
+    shutil.copytree(project, site)
+    nginx.validate("site/demo/wsgi.py")
     if IS_ROOT:
         subprocess.run(["chown", "-R", "www-data:", site / "data"], check=True)
     certificate, key = make_certificate(nginx.dir)
@@ -51,7 +60,12 @@ def django(nginx, mode, group, venv_path):
             ssl_certificate_key {key};
             client_max_body_size 100m;
             wsgi_script_alias / {site}/demo/wsgi.py {group} "application-group=%{{GLOBAL}}";
-            location /static/ {{ alias {site}/static/; }}
+            # What browsers ask for.
+            location = /favicon.ico {{ empty_gif; }}
+            location /static/ {{
+                alias {site}/static/;
+                types {{ text/css css; text/javascript js; image/svg+xml svg; }}
+            }}
             """,
     )
     nginx.start()

@@ -15,6 +15,7 @@ from test_django import make_certificate, open_client
 @pytest.fixture
 def flask(nginx, group, venv_path):
     shutil.copytree(ROOT / "demo" / "flask", nginx.dir / "flask")
+    nginx.validate("flask/app.wsgi")
     certificate, key = make_certificate(nginx.dir)
     nginx.configure(
         http=f"""

@@ -13,10 +13,13 @@ package WsgiTest;
 #   @DIR@               where app.wsgi and the --- user_files are
 #   @VERSION@       major.minor of the Python that the module is built for
 #   @PREFIX@, @BIN@ its prefix, and where its executable is
+#   --- invalid         why the applications of the block are not meant to be legal ones, or what
+#                       wsgiref.validate hides from them
 #   @REPLY text@        source of an application that answers with that line
 #   @SHOW KEY ...@      source of an application that answers with these keys of its environ
 #
-# WSGI_MASTER=1 runs everything with a master process and two workers.
+# WSGI_MASTER=1 runs everything with a master process and two workers. WSGI_VALIDATE=1 runs the
+# applications inside wsgiref.validate; what it has to complain about fails the block.
 
 use Test::Nginx::Socket -Base;
 
@@ -96,6 +99,7 @@ sub prepare() {
         $files .= $block->user_files if defined $block->user_files;
         $block->set_value(user_files => $files);
     }
+    validate($block) if $ENV{WSGI_VALIDATE} && defined $block->user_files && !defined $block->invalid;
     expect_refusal($block) if defined $block->config_error;
     my $daemon = defined $block->daemon_group;
     if ($daemon) {
@@ -113,6 +117,22 @@ sub prepare() {
         my $group = $group{$daemon ? 'daemon' : 'embedded'};
         $block->set_value(config => "wsgi_script_alias / \$TEST_NGINX_HTML_DIR/app.wsgi $group;");
     }
+}
+
+my $validated = do {
+    local (@ARGV, $/) = __FILE__ =~ s/WsgiTest\.pm\z/validated.py/r;
+    <>;
+};
+
+sub validate() {
+    my $block = shift;
+    my (undef, %files) = split /^>>> *(\S+)[^\n]*\n/m, $block->user_files;
+    $files{$_} .= $validated for grep { /\.wsgi\z/ } keys %files;
+    $block->set_value(user_files => join '', map { ">>> $_\n$files{$_}" } sort keys %files);
+    my $none = $block->no_error_log // [];
+    $none = [grep { length } split /\n/, $none] unless ref $none;
+    # Frames and exceptions of the validator, in a traceback.
+    $block->set_value(no_error_log => [@$none, ', in assert_', ', in check_string_type', 'validate.WSGIWarning']);
 }
 
 sub expect_refusal() {
