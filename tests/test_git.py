@@ -1,12 +1,14 @@
 """git servers that are WSGI applications, and git as their client, with 100 MiB that don't compress."""
 
 import os
+import signal
 import subprocess
 import threading
 
 import pytest
 
 from nginx import IS_ROOT
+from processes import descendants, reap, wait_until
 
 SIZE, FILES = 100 << 20, 100
 COMMITS = 60
@@ -68,35 +70,47 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("git")
 
 
+class Git:
+    """git with settings of its own."""
+
+    # The server's user owns its repositories; and random bytes are not worth packing well.
+    SETTINGS = ["safe.directory=*", "core.compression=0", "core.bigFileThreshold=256k"]
+
+    def __init__(self, home):
+        self.environ = {
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_AUTHOR_NAME": "a",
+            "GIT_AUTHOR_EMAIL": "a@localhost",
+            "GIT_COMMITTER_NAME": "a",
+            "GIT_COMMITTER_EMAIL": "a@localhost",
+        }
+
+    def start(self, directory, *arguments):
+        settings = [word for setting in self.SETTINGS for word in ("-c", setting)]
+        return subprocess.Popen(
+            ["git", *settings, *map(str, arguments)],
+            cwd=directory,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, directory, *arguments):
+        """Gives what it prints."""
+        with self.start(directory, *arguments) as process:
+            out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, (arguments, out, err)
+        return out.strip()
+
+
 @pytest.fixture(scope="module")
 def git(home):
-    """Runs git with settings of its own; gives what it prints."""
-    environ = {
-        "PATH": os.defpath,
-        "HOME": str(home),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_AUTHOR_NAME": "a",
-        "GIT_AUTHOR_EMAIL": "a@localhost",
-        "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@localhost",
-    }
-
-    def run(directory, *arguments):
-        # The server's user owns its repositories; and random bytes are not worth packing well.
-        settings = ["safe.directory=*", "core.compression=0", "core.bigFileThreshold=256k"]
-        done = subprocess.run(
-            ["git", *(word for setting in settings for word in ("-c", setting)), *map(str, arguments)],
-            cwd=directory,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-        return done.stdout.strip()
-
-    return run
+    return Git(home)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +201,19 @@ def test_large(server, git, large, tmp_path):
     for repository in clone, server.dir / "srv" / "large":
         git(repository, "fsck", "--full")
     assert 0 < pushing.most < MEMORY and 0 < cloning.most < MEMORY
+
+    # The client goes in the middle of it: nothing goes on working for it.
+    with git.start(tmp_path, "clone", "--bare", url, "given-up") as client:
+        pack = tmp_path / "given-up" / "objects" / "pack"
+        wait_until(lambda: any(path.stat().st_size > SIZE >> 4 for path in pack.glob("tmp_*")), "a part of it")
+        os.killpg(client.pid, signal.SIGKILL)
+        client.communicate()
+    wait_until(
+        lambda: reap() or not [process for process in descendants() if process.name.startswith("git")],
+        lambda: f"the end of git: {descendants()}",
+    )
+    for _ in range(6):
+        assert git(clone, "ls-remote", "origin").endswith("refs/heads/main")
 
 
 def test_small(server, git, small, tmp_path):

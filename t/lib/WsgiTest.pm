@@ -127,7 +127,7 @@ my $validated = do {
 sub validate() {
     my $block = shift;
     my (undef, %files) = split /^>>> *(\S+)[^\n]*\n/m, $block->user_files;
-    $files{$_} .= $validated for grep { /\.wsgi\z/ } keys %files;
+    $files{$_} .= $validated for grep { /\.wsgi\z/ || $files{$_} =~ /^(def )?application\b/m } keys %files;
     $block->set_value(user_files => join '', map { ">>> $_\n$files{$_}" } sort keys %files);
     my $none = $block->no_error_log // [];
     $none = [grep { length } split /\n/, $none] unless ref $none;
