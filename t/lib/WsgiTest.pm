@@ -8,13 +8,13 @@ package WsgiTest;
 #   --- config_error    http {} configuration that nginx has to refuse: with an emerg line that has
 #                       the text of --- error, and file and line in it unless there is --- nowhere
 #   --- daemon_options  options of the daemon process group (threads=4)
+#   --- invalid         why the applications of the block are not meant to be legal ones, or what
+#                       wsgiref.validate hides from them
 #   @GROUP@             the process-group= option of the mode
 #   @MODE@              embedded or daemon
 #   @DIR@               where app.wsgi and the --- user_files are
-#   @VERSION@       major.minor of the Python that the module is built for
-#   @PREFIX@, @BIN@ its prefix, and where its executable is
-#   --- invalid         why the applications of the block are not meant to be legal ones, or what
-#                       wsgiref.validate hides from them
+#   @VERSION@           major.minor of the Python that the module is built for
+#   @PREFIX@, @BIN@     its prefix, and where its executable is
 #   @REPLY text@        source of an application that answers with that line
 #   @SHOW KEY ...@      source of an application that answers with these keys of its environ
 #
