@@ -192,7 +192,7 @@ def test_large(server, git, large, tmp_path):
     assert git(large, "ls-remote", url) == ""
     with Memory(server) as pushing:
         git(large, "push", url, "main")
-    assert "POST /large/git-receive-pack 200 [chunked]" in server.facts(), server.facts()
+    wait_until(lambda: "POST /large/git-receive-pack 200 [chunked]" in server.facts(), server.facts)
     with Memory(server) as cloning:
         git(tmp_path, "clone", url, clone)
     print(f"at most {pushing.most >> 20} MiB for a push, {cloning.most >> 20} for a clone")
@@ -232,7 +232,7 @@ def test_small(server, git, small, tmp_path):
     # So many wants make a request that git compresses.
     git(tmp_path, "init", "wants")
     git(tmp_path / "wants", "fetch", url, "refs/tags/*:refs/tags/*")
-    assert "POST /small/git-upload-pack 200 [-] [gzip]" in server.facts(), server.facts()
+    wait_until(lambda: "POST /small/git-upload-pack 200 [-] [gzip]" in server.facts(), server.facts)
 
     git(tmp_path, "clone", "--depth=1", url, shallow)
     assert git(shallow, "rev-list", "--count", "HEAD") == "1"

@@ -22,6 +22,7 @@ APP = """
     """
 
 
+# The tests that litmus 0.13 has; later ones have more.
 SUITES = {"basic": 16, "copymove": 13, "props": 30, "locks": 41, "http": 4}
 LARGE = 100 << 20
 
@@ -87,8 +88,10 @@ def test_litmus(dav, tmp_path):
         text=True,
         timeout=300,
     )
-    found = re.findall(r"summary for `(\w+)': of (\d+) tests run: (\d+) passed, 0 failed", done.stdout)
-    assert {suite: int(passed) for suite, run, passed in found if run == passed} == SUITES, done.stdout
+    summaries = re.findall(r"summary for `(\w+)': of (\d+) tests run: (\d+) passed", done.stdout)
+    assert all(run == passed for _, run, passed in summaries), done.stdout
+    passed = {suite: int(passed) for suite, _, passed in summaries}
+    assert all(passed.get(suite, 0) >= least for suite, least in SUITES.items()), done.stdout
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -100,6 +100,7 @@ sub prepare() {
         $block->set_value(user_files => $files);
     }
     validate($block) if $ENV{WSGI_VALIDATE} && defined $block->user_files && !defined $block->invalid;
+    die $block->name . ": --- invalid says why\n" if defined $block->invalid && $block->invalid !~ /\w/;
     expect_refusal($block) if defined $block->config_error;
     my $daemon = defined $block->daemon_group;
     if ($daemon) {
