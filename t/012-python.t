@@ -15,6 +15,7 @@ run_wsgi_tests();
 __DATA__
 
 === TEST 1: not optimised
+--- invalid: asks for its callable's __doc__, which the validator hides
 --- app
 def application(environ, start_response):
     'text'
@@ -27,6 +28,7 @@ GET /
 
 
 === TEST 2: wsgi_python_optimize 1 drops assertions, in every interpreter
+--- invalid: asks for its callable's __doc__, which the validator hides
 --- app
 import sys
 assert False

@@ -392,6 +392,7 @@ sub { require IO::Uncompress::Gunzip; my $out; IO::Uncompress::Gunzip::gunzip(\$
 
 
 === TEST 24: what start_response refuses, and how
+--- invalid: calls start_response as it must not be called
 --- app
 def attempt(function, *arguments, **named):
     try:
@@ -455,6 +456,7 @@ Content-Length: 0
 
 
 === TEST 26: an exception is logged before close() has its say
+--- invalid: the validator has a close() of its own
 --- app
 class Body:
     def __iter__(self):

@@ -433,6 +433,7 @@ written
 
 
 === TEST 28: flushing and closing wsgi.errors after the request is harmless
+--- invalid: closes wsgi.errors
 --- app
 kept = []
 

@@ -120,6 +120,7 @@ GET /
 
 
 === TEST 5: response_started comes before the arguments are looked at
+--- invalid: gives start_response a status that is no str
 --- app
 import mod_wsgi
 

@@ -117,6 +117,7 @@ qr/\[error\] \d+#\d+: \*\d+ first 2026\/01\/01 00:00:00 \[alert\] forged \[2J wh
 
 
 === TEST 6: wsgi.errors after the request
+--- invalid: closes wsgi.errors
 --- app
 import sys
 
@@ -144,6 +145,7 @@ late
 
 
 === TEST 7: the streams are text streams without a descriptor
+--- invalid: asks wsgi.errors for more than the validator lets through
 --- app
 import io, sys
 

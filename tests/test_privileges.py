@@ -86,10 +86,11 @@ def test_root_is_refused(nginx, option):
 @needs_root
 def test_sockets_belong_to_nginx_alone(nginx):
     start(nginx, "user=nobody")
-    [socket] = nginx.sockets()
-    found = socket.stat()
-    assert found.st_uid == pwd.getpwnam("www-data").pw_uid
-    assert found.st_mode & 0o077 == 0
+    sockets = nginx.sockets()
+    assert len(sockets) == 3, "of the process, and for its successors"
+    for found in (socket.stat() for socket in sockets):
+        assert found.st_uid == pwd.getpwnam("www-data").pw_uid
+        assert found.st_mode & 0o077 == 0
 
 
 @needs_root
