@@ -150,8 +150,11 @@ case("atexit-raises", """
     return [b'registered']
 """, application_group="atexit-raises", server="ending", log=["at exit"])
 case("thread-joined-at-exit", """
-    import threading, time
+    import mod_wsgi, threading, time
+    ending = threading.Event()
+    mod_wsgi.subscribe_shutdown(lambda *event, **payload: ending.set())
     def work():
+        ending.wait()
         time.sleep(0.5)
         print(NAME, 'thread done')
     threading.Thread(target=work).start()
