@@ -7,7 +7,7 @@ PROFILES = {
     # What depends on how processes end, or on a process in which nothing else has run. Only the
     # main interpreter for some: once a thread of mod_wsgi's has served a sub-interpreter, it runs
     # requests for the main interpreter there as well.
-    "ending": {"groups": ["main threads=4"]},
+    "ending": {"groups": ["main threads=4", "joining threads=2"]},
     "global": {"groups": ["main threads=4", "single threads=1", "multi threads=3 processes=1"]},
     # The settings that are for a whole server.
     "restricted": {

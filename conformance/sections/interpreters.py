@@ -160,7 +160,7 @@ case("thread-joined-at-exit", """
     threading.Thread(target=work).start()
     start_response('200 OK', [])
     return [b'started']
-""", application_group="joined", server="ending", log=["thread done"], modes=("daemon",))
+""", application_group="joined", server="ending", group="joining", log=["thread done"], modes=("daemon",))
 case("daemon-thread", """
     import threading
     got = []
