@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import os
+import re
 import signal
 import textwrap
 import time
@@ -119,7 +120,8 @@ def test_a_version_that_does_not_load_leaves_the_old_one_in_service(nginx):
         version, pid = ask(nginx)
         assert (version, pid in pids) == ("0", True)
     nginx.wait_for_log("RuntimeError: half a deployment")
-    nginx.wait_for_log(r"goes on with what it has loaded: its successor could not load '.*/app.wsgi'")
+    goes_on = r"goes on with what it has loaded: its successor could not load '.*/app.wsgi'"
+    wait_until(lambda: len(re.findall(goes_on, nginx.log())) == 2, "both processes' successors to fail")
     tries = nginx.log().count("half a deployment")
     for _ in range(20):
         assert ask(nginx)[0] == "0"
