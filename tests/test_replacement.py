@@ -181,7 +181,7 @@ def test_without_reloading_nothing_is_replaced(nginx):
 
 
 def test_a_stop_during_a_replacement_leaves_nothing(nginx):
-    start(nginx, processes=2)
+    start(nginx)
     ask(nginx)
     deploy(nginx, 1, "time.sleep(1)")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
