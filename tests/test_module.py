@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import urllib.request
 
 import pytest
 
@@ -210,3 +212,47 @@ def application(environ, start_response):
     nginx.wait_for_log(r'app.wsgi", line \d+ in application')
     wait_until(lambda: get(nginx.port, "/")[0] == 200, "the successor")
     assert re.search(r"signal (6|8)\b", nginx.log()), nginx.log()
+
+
+FLOOD = """
+import os
+def application(environ, start_response):
+    os.write(2, b"n" * 99 + b"\\n" if environ["QUERY_STRING"] else (b"n" * 99 + b"\\n") * 3000 + b"LAST\\n")
+    start_response("200 OK", [])
+    return [b"ok"]
+"""
+
+
+def test_a_flood_on_standard_error_is_read_to_its_end(nginx):
+    nginx.write("app.wsgi", FLOOD)
+    nginx.configure('wsgi_script_alias / {dir}/app.wsgi;', workers=1)
+    nginx.start()
+    for times in range(1, 13):
+        assert urllib.request.urlopen(nginx.url, timeout=60).read() == b"ok"
+        wait_until(lambda: nginx.log().count("LAST") == times, "the last line")
+    assert nginx.log().count("n" * 99) == 12 * 3000
+
+
+def test_a_log_that_is_standard_error_survives_being_reopened(nginx):
+    """What containers do: error_log /dev/stderr."""
+    nginx.write("app.wsgi", FLOOD)
+    nginx.configure('wsgi_script_alias / {dir}/app.wsgi;', workers=1, daemon="off")
+    conf = nginx.conf.read_text().replace(f"error_log {nginx.error_log} info;", "error_log /dev/stderr info;")
+    nginx.conf.write_text(conf)
+    with open(nginx.error_log, "wb") as log:
+        process = subprocess.Popen(
+            [part for part in nginx.command() if part not in ("-e", str(nginx.error_log))], stderr=log
+        )
+    try:
+        nginx.wait_for_port()
+        for _ in range(3):
+            assert urllib.request.urlopen(nginx.url + "/?short", timeout=60).read() == b"ok"
+            os.kill(process.pid, signal.SIGUSR1)
+            before = nginx.log().count("reopening logs")
+            wait_until(lambda: nginx.log().count("reopening logs") >= before, "the logs to be reopened")
+        for _ in range(50):
+            assert urllib.request.urlopen(nginx.url + "/?short", timeout=60).read() == b"ok"
+        wait_until(lambda: nginx.log().count("n" * 99) == 53, lambda: nginx.log()[-2000:])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)

@@ -39,7 +39,7 @@ def start(nginx, processes=1, server="", **settings):
 
 
 def ask(nginx, method="GET", body=None, headers=()):
-    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=60)
+    connection = http_client(nginx)
     connection.request(method, "/", body, dict(headers))
     response = connection.getresponse()
     answer = response.read().decode()
@@ -80,7 +80,7 @@ def test_no_request_fails_while_scripts_change(nginx):
 
     def keep_asking(_):
         slowest, count = 0, 0
-        connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=60)
+        connection = http_client(nginx)
         while until[0] is None or count == 0:
             begin = time.monotonic()
             try:
@@ -205,3 +205,69 @@ def test_the_current_process_dies_while_its_successor_starts(nginx):
         os.kill(pid, signal.SIGKILL)
         assert ask(nginx)[0] == "1"
     wait_until(lambda: len(nginx.daemons()) == 1, lambda: nginx.daemons())
+
+
+def test_a_version_that_hangs_is_overtaken_by_the_next(nginx):
+    start(nginx, processes=2)
+    ask(nginx)
+    deploy(nginx, 1, "time.sleep(1000)")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(ask, nginx)
+        wait_until(lambda: len(nginx.daemons()) == 4, lambda: f"the successors: {nginx.daemons()}")
+        deploy(nginx, 2)
+        assert ask(nginx)[0] == "2"
+        assert held.result()[0] == "2"
+    wait_until(lambda: len(nginx.daemons()) == 2, lambda: f"the others to end: {nginx.daemons()}")
+
+
+def test_a_process_that_is_told_to_end_hands_over_what_it_holds(nginx):
+    start(nginx)
+    _, pid = ask(nginx)
+    deploy(nginx, 1, "time.sleep(1)")
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        held = [pool.submit(ask, nginx) for _ in range(3)]
+        wait_until(lambda: len(nginx.daemons()) == 2, lambda: f"the successor: {nginx.daemons()}")
+        os.kill(pid, signal.SIGTERM)
+        assert [future.result()[0] for future in held] == ["1"] * 3
+
+
+def test_no_request_waits_for_a_seat(nginx):
+    """Processes that run a request without an end fill the seats; the next version waits, nobody else."""
+    deploy(nginx, 0)
+    http = (GROUP % 1).replace(";", " shutdown-timeout=0;")
+    nginx.configure(SITE % "", http=http)
+    nginx.start()
+    endless = """
+        def stream(environ, start_response):
+            start_response('200 OK', [])
+            while True:
+                yield b'x'
+                time.sleep(0.01)
+    """
+    streams = []
+    for version in range(3):
+        deploy(nginx, version, textwrap.dedent(endless))
+        script = nginx.dir / "app.wsgi"
+        script.write_text(
+            script.read_text().replace(
+                "    environ['wsgi", "    if environ['QUERY_STRING']: return stream(environ, start_response)\n    environ['wsgi"
+            )
+        )
+        assert ask(nginx)[0] == str(version)
+        stream = http_client(nginx)
+        stream.request("GET", "/?endless")
+        stream.getresponse().read(1)
+        streams.append(stream)
+    deploy(nginx, 3)
+    begin = time.monotonic()
+    assert ask(nginx)[0] == "2"
+    assert time.monotonic() - begin < 10
+    nginx.wait_for_log("wait for processes that still run requests")
+    streams[0].close()
+    wait_until(lambda: ask(nginx)[0] == "3", lambda: nginx.log()[-2000:])
+    for stream in streams[1:]:
+        stream.close()
+
+
+def http_client(nginx):
+    return http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=60)

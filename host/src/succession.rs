@@ -18,8 +18,11 @@ pub use control::{Control, Heard, Order, SayError, Word};
 /// Longest time that a request is held for a successor; afterwards the old code runs it.
 const HOLD: Duration = Duration::from_secs(30);
 
-/// How long a refusal lasts when nothing tells a later wish from an earlier one.
-const REFUSED: Duration = Duration::from_secs(10);
+/// Pause before a change that no successor could load is tried again; no request is held for that.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// The same where the application asks, and nothing tells a later wish from an earlier one.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A script and the interpreter it runs in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,11 +82,11 @@ struct State {
     refused: HashMap<ScriptIn, (Option<i64>, Instant)>,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 enum Phase {
     #[default]
     Settled,
-    Asked(Instant),
+    Asked(Instant, Change),
     TakenOver,
 }
 
@@ -101,7 +104,8 @@ impl Succession {
     /// Asks for a successor, and with `hold` waits for it. The caller does not hold the GIL.
     pub fn ask(&self, change: &Change, loaded: Vec<ScriptIn>, hold: bool) -> Verdict {
         let mut state = self.state();
-        if state.phase == Phase::Settled && !state.has_refused(change) {
+        let hold = hold && state.failed(change).is_none();
+        if state.wants(change) {
             tracing::info!(
                 "Forcing restart of daemon process {} due to modification of script '{}'.",
                 std::process::id(),
@@ -111,12 +115,11 @@ impl Succession {
                 tracing::error!("cannot ask for a successor: {error}");
                 return Verdict::Stay;
             }
-            state.phase = Phase::Asked(Instant::now());
+            state.phase = Phase::Asked(Instant::now(), change.clone());
         }
-        if let (Phase::Asked(since), true) = (state.phase, hold) {
-            let left = HOLD.saturating_sub(since.elapsed());
-            let asked = |state: &mut State| matches!(state.phase, Phase::Asked(_));
-            let waited = self.changed.wait_timeout_while(state, left, asked);
+        while let (Phase::Asked(since, _), true) = (&state.phase, hold) {
+            let Some(left) = HOLD.checked_sub(since.elapsed()) else { break };
+            let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.phase == Phase::TakenOver {
@@ -160,10 +163,30 @@ impl Succession {
 }
 
 impl State {
-    fn has_refused(&self, change: &Change) -> bool {
-        self.refused.get(&change.of).is_some_and(|(modified, since)| {
-            *modified == change.modified && (modified.is_some() || since.elapsed() < REFUSED)
-        })
+    /// Whether the supervisor is to be asked: for the first time, again after a while, or because
+    /// the script has changed once more.
+    fn wants(&self, change: &Change) -> bool {
+        match &self.phase {
+            Phase::TakenOver => false,
+            Phase::Asked(_, asked) => asked.is_older_than(change),
+            Phase::Settled => {
+                let pause = if change.modified.is_some() { RETRY } else { ASK_AGAIN };
+                self.failed(change).is_none_or(|failed| failed.elapsed() >= pause)
+            }
+        }
+    }
+
+    /// When a successor could not load this change.
+    fn failed(&self, change: &Change) -> Option<Instant> {
+        let (modified, failed) = self.refused.get(&change.of)?;
+        (*modified == change.modified).then_some(*failed)
+    }
+}
+
+impl Change {
+    /// Whether `other` is another version of the same script.
+    pub fn is_older_than(&self, other: &Change) -> bool {
+        self.of == other.of && other.modified.is_some() && self.modified != other.modified
     }
 }
 
@@ -229,6 +252,18 @@ mod tests {
         let many = vec![change(None).of; 10_000];
         assert_eq!(succession.ask(&change(Some(1)), many, false), Verdict::Stay);
         assert_eq!(wish(&supervisor), Wish { change: change(Some(1)), loaded: Vec::new() });
+    }
+
+    #[test]
+    fn a_newer_version_is_asked_for_before_the_last_one_is_ready() {
+        let (succession, supervisor) = pair();
+        let first = holding(&succession, change(Some(1)));
+        assert_eq!(wish(&supervisor).change, change(Some(1)));
+        let second = holding(&succession, change(Some(2)));
+        assert_eq!(wish(&supervisor).change, change(Some(2)));
+        succession.hand_over();
+        assert_eq!(first.join().unwrap(), Verdict::TakenOver);
+        assert_eq!(second.join().unwrap(), Verdict::TakenOver);
     }
 
     #[test]

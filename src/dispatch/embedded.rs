@@ -6,7 +6,10 @@ use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nginx_sys::{ngx_connection_t, ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_io};
+use nginx_sys::{
+    ngx_connection_t, ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_io, ngx_post_event,
+    ngx_posted_next_events,
+};
 use ngx::log::ngx_cycle_log;
 use ngx::ngx_log_error;
 use ngx_wsgi_host::config::RuntimeConfig;
@@ -287,14 +290,20 @@ fn log_stderr(line: &[u8]) {
     write_text(Level::Error, ngx_cycle_log().as_ptr(), &line);
 }
 
-unsafe extern "C" fn on_stderr(_: *mut ngx_event_t) {
+unsafe extern "C" fn on_stderr(event: *mut ngx_event_t) {
     guard("the embedded host's standard error", (), || {
-        HOST.with(|host| {
-            let Some(Some(host)) = host.get() else { return };
-            if let Some(stderr) = &mut *host.stderr.borrow_mut() {
-                Redirected::reading(|| stderr.pipe.read(log_stderr));
-            }
+        let more = HOST.with(|host| {
+            let Some(Some(host)) = host.get() else { return false };
+            let mut stderr = host.stderr.borrow_mut();
+            let Some(stderr) = &mut *stderr else { return false };
+            Redirected::reading(|| stderr.pipe.read(log_stderr))
         });
+        if more {
+            // Other events come first. Nothing else says that there is more: the event is
+            // edge-triggered, and who writes into a full pipe sleeps until it is read.
+            // SAFETY: nginx's event of the watched pipe; closing that takes it out of the queue.
+            unsafe { ngx_post_event(event, std::ptr::addr_of_mut!(ngx_posted_next_events)) };
+        }
     });
 }
 

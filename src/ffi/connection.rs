@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_close_connection, ngx_connection_t, ngx_event_actions, ngx_event_t, ngx_free_connection,
-    ngx_get_connection, ngx_handle_read_event, ngx_log_t,
+    ngx_close_connection, ngx_connection_t, ngx_delete_posted_event, ngx_event_actions,
+    ngx_event_t, ngx_free_connection, ngx_get_connection, ngx_handle_read_event, ngx_log_t,
 };
 
 /// A descriptor that the event loop watches for reading.
@@ -52,6 +52,9 @@ impl Drop for Watched {
         // first: the descriptor's description may live on in another process.
         unsafe {
             let c = self.connection.as_ptr();
+            if (*(*c).read).posted() != 0 {
+                ngx_delete_posted_event((*c).read);
+            }
             if (*(*c).read).active() != 0 {
                 if let Some(del) = ngx_event_actions.del {
                     del((*c).read, 0, 0);

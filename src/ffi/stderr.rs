@@ -4,16 +4,19 @@
 //! takes it to the event loop, which makes records of it. What a process writes just before it dies
 //! of a signal, such as the traceback of Python's `faulthandler`, still has to get into the log.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use nginx_sys::ngx_cycle;
+use nginx_sys::{ngx_cycle, ngx_cycle_t, ngx_open_file_t};
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::sys::signal::Signal;
+use nix::sys::stat::{fstat, stat};
 use nix::unistd::{dup2_stderr, pipe2};
 
-use super::fork::withhold;
+use super::{bytes, fork::withhold};
 
 /// Enough that the event loop's own thread does not wait for itself.
 const CAPACITY: i32 = 1 << 20;
@@ -52,6 +55,10 @@ impl Redirected {
         // The default is enough where the limit of the user forbids more.
         let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(CAPACITY));
         dup2_stderr(&end).ok()?;
+        if is_a_log(cycle, &end) {
+            let _ = dup2_stderr(&original);
+            return None;
+        }
         // When logs are reopened, nginx would make standard error its log again.
         cycle.log_use_stderr = 1;
         withhold(pipe.as_raw_fd());
@@ -61,6 +68,29 @@ impl Redirected {
         catch_fatal_signals();
         Some(Redirected { pipe, original })
     }
+}
+
+/// Whether the name of one of nginx's files, such as `/dev/stderr`, leads to `pipe` now: reopened, it
+/// would have the event loop write to itself.
+fn is_a_log(cycle: &ngx_cycle_t, pipe: &OwnedFd) -> bool {
+    let Ok(pipe) = fstat(pipe) else { return true };
+    let leads_there = |file: &ngx_open_file_t| {
+        // SAFETY: names live as long as the cycle.
+        let name = OsStr::from_bytes(unsafe { bytes(&file.name) });
+        let found = stat(name);
+        found.is_ok_and(|found| (found.st_dev, found.st_ino) == (pipe.st_dev, pipe.st_ino))
+    };
+    let mut part = std::ptr::addr_of!(cycle.open_files.part);
+    // SAFETY: nginx's list of open files: parts with their elements.
+    while let Some(here) = unsafe { part.as_ref() } {
+        let (first, count) = (here.elts.cast::<ngx_open_file_t>(), here.nelts);
+        // SAFETY: as above; count elements lie behind one another.
+        if (0..count).any(|index| leads_there(unsafe { &*first.add(index) })) {
+            return true;
+        }
+        part = here.next;
+    }
+    false
 }
 
 impl Redirected {

@@ -48,9 +48,8 @@ pub fn live(
     let end = wait_for_end(succession, signals);
     tracing::info!("Shutdown requested for daemon process '{}'.", group.name);
     tell(succession, &Word::Draining);
-    if end == End::Replaced {
-        succession.hand_over();
-    }
+    // Whatever ends the process: no application has seen the requests that it holds.
+    succession.hand_over();
     if group.shutdown_timeout > 0 {
         arm_reaper(group.name.clone(), Duration::from_secs(group.shutdown_timeout.into()));
     }

@@ -28,6 +28,10 @@ pub struct Slot {
     pub due: Option<Instant>,
     /// What a successor is to be started for, as soon as there is a seat.
     pub wish: Option<Wish>,
+    /// The current process knows that there is no seat for its successor yet.
+    pub told: bool,
+    /// No successor is started before.
+    pub rest_until: Option<Instant>,
 }
 
 /// A running daemon process.
@@ -39,6 +43,7 @@ pub struct Child {
     pub pipe: LogPipe,
     /// What it was started for, if it is a successor.
     pub wish: Option<Wish>,
+    pub started: Instant,
     pub ready_since: Option<Instant>,
     pub draining: bool,
 }

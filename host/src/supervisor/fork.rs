@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -51,7 +52,16 @@ pub fn start(
     match forked? {
         ForkResult::Parent { child: pid } => {
             let (control, pipe) = (Some(ours), LogPipe::new(log));
-            Ok(Child { pid, seat, control, pipe, wish, ready_since: None, draining: false })
+            Ok(Child {
+                pid,
+                seat,
+                control,
+                pipe,
+                wish,
+                started: Instant::now(),
+                ready_since: None,
+                draining: false,
+            })
         }
         ForkResult::Child => std::process::exit(1),
     }

@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
+use nix::sys::signal::{kill, Signal};
 use nix::sys::socket::{accept4, SockFlag};
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{close, write, Pid};
@@ -14,6 +15,12 @@ use super::{death, fork};
 use crate::config::GroupConfig;
 use crate::scoreboard::{seats, ProcessState, Reports};
 use crate::succession::{Order, Wish, Word};
+
+/// Least time between the starts of two successors in one slot: a process may ask all the time.
+const REST: Duration = Duration::from_millis(100);
+
+/// Longest time that a successor takes until it is ready.
+const START: Duration = Duration::from_secs(60);
 
 impl Supervisor {
     /// Starts the processes whose time has come.
@@ -39,16 +46,65 @@ impl Supervisor {
     pub(super) fn start_successors(&mut self) {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
-            if slot.wish.is_none() || slot.successor.is_some() {
+            let rests = slot.rest_until.is_some_and(|until| until > Instant::now());
+            if slot.wish.is_none() || slot.successor.is_some() || rests {
                 continue;
             }
-            let Some(seat) = self.vacant_seats(slot.group).next() else { continue };
-            let Some(wish) = self.slots[index].wish.take() else { continue };
+            let Some(seat) = self.vacant_seats(slot.group).next() else {
+                self.put_off(index);
+                continue;
+            };
+            let slot = &mut self.slots[index];
+            let Some(wish) = slot.wish.take() else { continue };
+            slot.told = false;
+            slot.rest_until = Some(Instant::now() + REST);
             match self.fork(index, seat, Some(wish.clone())) {
                 Ok(child) => self.slots[index].successor = Some(child),
                 Err(_) => stay(self.slots[index].current.as_ref(), &wish),
             }
         }
+    }
+
+    /// All seats are taken by processes that do not come to their end. The successor is started when
+    /// one of them does; no request waits for that.
+    fn put_off(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        let (Some(wish), false) = (&slot.wish, slot.told) else { return };
+        tracing::warn!(
+            "'{}' has changed, but all successors of group \"{}\" wait for processes that still run \
+             requests",
+            wish.change.of.shown(),
+            self.config.groups[slot.group].name
+        );
+        stay(slot.current.as_ref(), wish);
+        slot.told = true;
+    }
+
+    /// Ends successors that take too long. Their slots' processes stay.
+    pub(super) fn end_slow_successors(&mut self) {
+        for slot in &mut self.slots {
+            let slow = |child: &&mut Child| child.started.elapsed() >= START;
+            let Some(child) = slot.successor.as_mut().filter(slow) else { continue };
+            tracing::error!(
+                "daemon process {} of group \"{}\" is not ready after {} s",
+                child.pid,
+                self.config.groups[slot.group].name,
+                START.as_secs()
+            );
+            // Not reaped yet, so the pid is still this child's.
+            let _ = kill(child.pid, Signal::SIGKILL);
+            child.started = Instant::now();
+        }
+    }
+
+    /// When the next successor may start, or has taken too long.
+    pub(super) fn next_succession(&self) -> Option<Instant> {
+        let slots = self.slots.iter();
+        let rests = slots.clone().filter(|slot| slot.wish.is_some() && !slot.told);
+        let rests =
+            rests.filter(|slot| slot.successor.is_none()).filter_map(|slot| slot.rest_until);
+        let slow = slots.filter_map(|slot| slot.successor.as_ref());
+        rests.chain(slow.map(|child| child.started + START)).min()
     }
 
     /// A new process for a slot; failure is logged.
@@ -113,14 +169,20 @@ impl Supervisor {
     fn wish(&mut self, index: usize, pid: Pid, wish: &Wish) {
         let asking = &self.slots[index];
         let is_current = asking.current.as_ref().is_some_and(|child| child.pid == pid);
-        if self.stop.is_some() || !is_current || asking.is_being_replaced() {
+        let newer = asking.is_being_replaced_for_older(wish);
+        if self.stop.is_some() || !is_current || asking.is_being_replaced() && !newer {
             return;
         }
         let group = asking.group;
         for slot in self.slots.iter_mut().filter(|slot| slot.group == group) {
             let serves = slot.current.as_ref().is_some_and(|child| child.ready_since.is_some());
-            if serves && !slot.is_being_replaced() {
+            if serves && (newer || !slot.is_being_replaced()) {
+                if let Some(overtaken) = &slot.successor {
+                    // Not reaped yet, so the pid is still this child's.
+                    let _ = kill(overtaken.pid, Signal::SIGKILL);
+                }
                 slot.wish = Some(wish.clone());
+                slot.told = false;
             }
         }
     }
@@ -172,7 +234,9 @@ impl Supervisor {
         let group = &self.config.groups[slot.group];
         slot.drain_log(&mut child, &group.name);
         let manner = death::manner(status);
-        let planned = self.stop.is_some() || matches!(status, WaitStatus::Exited(_, 0));
+        let overtaken = role == Role::Successor && slot.wish.is_some();
+        let planned =
+            self.stop.is_some() || overtaken || matches!(status, WaitStatus::Exited(_, 0));
         let running = last_words(group, child.seat);
         let name = &group.name;
         if planned {
@@ -185,6 +249,7 @@ impl Supervisor {
         }
         match role {
             Role::Current => slot.succeed(&child),
+            Role::Successor if overtaken => {}
             Role::Successor => slot.keep_current(&child, &group.name),
             Role::Retiring => {}
         }
@@ -194,6 +259,13 @@ impl Supervisor {
 impl Slot {
     fn is_being_replaced(&self) -> bool {
         self.successor.is_some() || self.wish.is_some()
+    }
+
+    /// Whether the replacement in progress is for an older version of the script.
+    fn is_being_replaced_for_older(&self, wish: &Wish) -> bool {
+        let successors = self.successor.as_ref().and_then(|child| child.wish.as_ref());
+        let pending = self.wish.as_ref().or(successors);
+        pending.is_some_and(|pending| pending.change.is_older_than(&wish.change))
     }
 
     /// The current process has died: its successor steps in early, or a new one is started.
@@ -213,7 +285,7 @@ impl Slot {
         let (Some(current), Some(wish)) = (&self.current, &dead.wish) else { return };
         tracing::error!(
             "daemon process {} of group \"{group}\" goes on with what it has loaded: its successor \
-             could not load '{}'",
+             could not load '{}', or ended before it was ready",
             current.pid,
             wish.change.of.shown()
         );

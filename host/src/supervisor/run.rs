@@ -60,6 +60,7 @@ impl Supervisor {
             if self.stop.is_none() {
                 self.start_due();
                 self.start_successors();
+                self.end_slow_successors();
             }
             for source in self.wait() {
                 self.handle(source);
@@ -118,7 +119,10 @@ impl Supervisor {
     fn timeout(&self) -> PollTimeout {
         let next = match &self.stop {
             Some(stop) => stop.kill_at,
-            None => self.slots.iter().filter_map(|slot| slot.due).min(),
+            None => {
+                let due = self.slots.iter().filter_map(|slot| slot.due);
+                due.chain(self.next_succession()).min()
+            }
         };
         next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);

@@ -62,6 +62,8 @@ pub fn supervisor(
             retiring: Vec::new(),
             due: None,
             wish: None,
+            told: false,
+            rest_until: None,
         }));
     }
     let wakeups = config.wakeups.iter().copied().map(own).collect::<Result<_, _>>()?;
