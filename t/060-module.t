@@ -312,7 +312,10 @@ def application(environ, start_response):
         try:
             yield ('%s\n' % case()).encode()
         except Exception as error:
-            yield ('%s: %s\n' % (type(error).__name__, error)).encode()
+            # In the words of Python before 3.13.
+            text = str(error).replace("FileWrapper() got an unexpected keyword argument 'size'",
+                                      "'size' is an invalid keyword argument for FileWrapper()")
+            yield ('%s: %s\n' % (type(error).__name__, text)).encode()
 --- request
 GET /
 --- response_body
