@@ -208,16 +208,16 @@ def test_the_current_process_dies_while_its_successor_starts(nginx):
 
 
 def test_a_version_that_hangs_is_overtaken_by_the_next(nginx):
-    start(nginx, processes=2)
+    start(nginx)
     ask(nginx)
     deploy(nginx, 1, "time.sleep(1000)")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         held = pool.submit(ask, nginx)
-        wait_until(lambda: len(nginx.daemons()) == 4, lambda: f"the successors: {nginx.daemons()}")
+        wait_until(lambda: len(nginx.daemons()) == 2, lambda: f"the successors: {nginx.daemons()}")
         deploy(nginx, 2)
         assert ask(nginx)[0] == "2"
         assert held.result()[0] == "2"
-    wait_until(lambda: len(nginx.daemons()) == 2, lambda: f"the others to end: {nginx.daemons()}")
+    wait_until(lambda: len(nginx.daemons()) == 1, lambda: f"the others to end: {nginx.daemons()}")
 
 
 def test_a_process_that_is_told_to_end_hands_over_what_it_holds(nginx):
