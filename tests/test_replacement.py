@@ -113,7 +113,7 @@ def test_no_request_fails_while_scripts_change(nginx):
 
 
 def test_a_version_that_does_not_load_leaves_the_old_one_in_service(nginx):
-    start(nginx, processes=2)
+    start(nginx)
     pids = {ask(nginx)[1] for _ in range(20)}
     deploy(nginx, 1, "raise RuntimeError('half a deployment')")
     for _ in range(20):
@@ -121,7 +121,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one_in_service(nginx):
         assert (version, pid in pids) == ("0", True)
     nginx.wait_for_log("RuntimeError: half a deployment")
     goes_on = r"goes on with what it has loaded: its successor could not load '.*/app.wsgi'"
-    wait_until(lambda: len(re.findall(goes_on, nginx.log())) == 2, "both processes' successors to fail")
+    wait_until(lambda: len(re.findall(goes_on, nginx.log())) == 1, "the successor to fail")
     tries = nginx.log().count("half a deployment")
     for _ in range(20):
         assert ask(nginx)[0] == "0"
