@@ -222,15 +222,16 @@ impl Leases {
     }
 
     /// Takes a slot for a request that was sent to `process`, not taken up there, and has to be sent
-    /// again: of the newest process that is ready and has one. When none has, the surplus waits for
-    /// a thread of the newest, or of one that is starting, or of the successor in the same seat.
+    /// again: of the newest other process that is ready and has one. When none has, the surplus waits
+    /// for a thread of the newest, or of one that is starting, or of whoever sits in that seat then.
     pub fn lease_again(&self, group: usize, process: usize, worker: usize) -> Lease {
         let threads = u32::from(self.shape.groups[group].threads);
         loop {
             let (process, word) = (0..self.shape.processes_of(group).len())
                 .map(|process| (process, self.load(group, process)))
-                .filter(|(_, word)| {
-                    matches!(word.state(), ProcessState::Ready | ProcessState::Starting)
+                .filter(|(other, word)| {
+                    *other != process
+                        && matches!(word.state(), ProcessState::Ready | ProcessState::Starting)
                 })
                 .max_by_key(|(_, word)| {
                     let ready = word.state() == ProcessState::Ready;
@@ -410,6 +411,9 @@ mod tests {
         leases.set_state(0, 2, ProcessState::Draining);
         assert_eq!(processes(), 1);
         leases.begin(0, 2);
+        assert_eq!(processes(), 2);
+        // Not to the one that did not take it, which may still look ready.
+        leases.set_state(0, 1, ProcessState::Ready);
         assert_eq!(processes(), 2);
     }
 
