@@ -247,9 +247,9 @@ def test_a_log_that_is_standard_error_survives_being_reopened(nginx):
         nginx.wait_for_port()
         for _ in range(3):
             assert urllib.request.urlopen(nginx.url + "/?short", timeout=60).read() == b"ok"
-            os.kill(process.pid, signal.SIGUSR1)
             before = nginx.log().count("reopening logs")
-            wait_until(lambda: nginx.log().count("reopening logs") >= before, "the logs to be reopened")
+            os.kill(process.pid, signal.SIGUSR1)
+            wait_until(lambda: nginx.log().count("reopening logs") > before, "the logs to be reopened")
         for _ in range(50):
             assert urllib.request.urlopen(nginx.url + "/?short", timeout=60).read() == b"ok"
         wait_until(lambda: nginx.log().count("n" * 99) == 53, lambda: nginx.log()[-2000:])

@@ -223,7 +223,7 @@ impl RequestThread {
     pub fn preload(&mut self, script: &ScriptIn) -> bool {
         let runtime = Arc::clone(&self.runtime);
         let preload = AssertUnwindSafe(|| {
-            let (interpreter, state) = self.enter(&script.application_group)?;
+            let (interpreter, state) = self.enter(&runtime, &script.application_group)?;
             let attached = state.attach();
             Ok(crate::script::preload(attached.py(), &runtime, &interpreter, &script.script))
         });
@@ -245,7 +245,7 @@ impl RequestThread {
     ) -> Result<Outcome, String> {
         let group = String::from_utf8_lossy(request.application_group);
         let (runtime, id) = (Arc::clone(&self.runtime), self.id);
-        let (interpreter, state) = self.enter(&group)?;
+        let (interpreter, state) = self.enter(&runtime, &group)?;
         if interpreter.is_observed() {
             gil::start();
         }
@@ -254,10 +254,13 @@ impl RequestThread {
     }
 
     /// An application group's interpreter, and this thread's state in it.
-    fn enter(&mut self, group: &str) -> Result<(Arc<Interpreter>, &ThreadState), String> {
+    fn enter(
+        &mut self,
+        runtime: &Runtime,
+        group: &str,
+    ) -> Result<(Arc<Interpreter>, &ThreadState), String> {
         // PyGILState_Ensure() finds the first state that a thread gets, and extensions that use it
         // are to find the main interpreter.
-        let runtime = Arc::clone(&self.runtime);
         self.state(&runtime.main)?;
         let interpreter = runtime.interpreter(group)?;
         let state = self.state(&interpreter)?;

@@ -116,8 +116,8 @@ impl Script<'_> {
         let marked = self.loaded_time(namespace)?;
         let found = modified(self.path).ok();
         let change = Change { of: self.named(), modified: found.filter(|_| found != marked) };
-        let (loaded, holds) = (self.runtime.scripts(), look.holds);
-        let verdict = self.py.detach(|| succession.ask(&change, loaded, holds));
+        let (runtime, holds) = (self.runtime, look.holds);
+        let verdict = self.py.detach(|| succession.ask(&change, || runtime.scripts(), holds));
         Ok(match verdict {
             Verdict::TakenOver if holds => Loaded::Elsewhere,
             _ => Loaded::Namespace(namespace.clone()),

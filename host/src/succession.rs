@@ -101,8 +101,14 @@ impl Succession {
         &self.control
     }
 
-    /// Asks for a successor, and with `hold` waits for it. The caller does not hold the GIL.
-    pub fn ask(&self, change: &Change, loaded: Vec<ScriptIn>, hold: bool) -> Verdict {
+    /// Asks for a successor that loads what is `loaded` here, and with `hold` waits for it. The
+    /// caller does not hold the GIL.
+    pub fn ask(
+        &self,
+        change: &Change,
+        loaded: impl FnOnce() -> Vec<ScriptIn>,
+        hold: bool,
+    ) -> Verdict {
         let mut state = self.state();
         let hold = hold && state.failed(change).is_none();
         if state.wants(change) {
@@ -111,7 +117,7 @@ impl Succession {
                 std::process::id(),
                 change.of.shown()
             );
-            if let Err(error) = self.wish(change, loaded) {
+            if let Err(error) = self.wish(change, loaded()) {
                 tracing::error!("cannot ask for a successor: {error}");
                 return Verdict::Stay;
             }
@@ -208,7 +214,7 @@ mod tests {
 
     fn holding(succession: &Arc<Succession>, change: Change) -> thread::JoinHandle<Verdict> {
         let succession = Arc::clone(succession);
-        thread::spawn(move || succession.ask(&change, Vec::new(), true))
+        thread::spawn(move || succession.ask(&change, Vec::new, true))
     }
 
     fn wish(supervisor: &Control) -> Wish {
@@ -228,7 +234,7 @@ mod tests {
         assert_eq!(wish(&supervisor).change, change(Some(1)));
         succession.hand_over();
         threads.into_iter().for_each(|t| assert_eq!(t.join().unwrap(), Verdict::TakenOver));
-        assert_eq!(succession.ask(&change(Some(2)), Vec::new(), true), Verdict::TakenOver);
+        assert_eq!(succession.ask(&change(Some(2)), Vec::new, true), Verdict::TakenOver);
         assert!(matches!(supervisor.hear::<Word>(), Heard::Nothing), "asked once");
     }
 
@@ -239,7 +245,7 @@ mod tests {
         let wish_ = wish(&supervisor);
         succession.stay(&wish_.change);
         assert_eq!(thread.join().unwrap(), Verdict::Stay);
-        assert_eq!(succession.ask(&change(Some(1)), Vec::new(), true), Verdict::Stay);
+        assert_eq!(succession.ask(&change(Some(1)), Vec::new, true), Verdict::Stay);
         let thread = holding(&succession, change(Some(2)));
         assert_eq!(wish(&supervisor).change, change(Some(2)));
         succession.hand_over();
@@ -250,7 +256,7 @@ mod tests {
     fn a_process_with_very_many_scripts_is_replaced_as_well() {
         let (succession, supervisor) = pair();
         let many = vec![change(None).of; 10_000];
-        assert_eq!(succession.ask(&change(Some(1)), many, false), Verdict::Stay);
+        assert_eq!(succession.ask(&change(Some(1)), || many, false), Verdict::Stay);
         assert_eq!(wish(&supervisor), Wish { change: change(Some(1)), loaded: Vec::new() });
     }
 
@@ -269,7 +275,7 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_held_is_served_at_once() {
         let (succession, supervisor) = pair();
-        assert_eq!(succession.ask(&change(None), Vec::new(), false), Verdict::Stay);
+        assert_eq!(succession.ask(&change(None), Vec::new, false), Verdict::Stay);
         assert_eq!(wish(&supervisor).change, change(None));
     }
 }

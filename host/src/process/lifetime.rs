@@ -53,7 +53,7 @@ pub fn live(
     if group.shutdown_timeout > 0 {
         arm_reaper(group.name.clone(), Duration::from_secs(group.shutdown_timeout.into()));
     }
-    // No new connections from here on; subscribers hear of the end while requests still run.
+    // Subscribers hear of the end while requests still run.
     host.drain(Some(Duration::ZERO));
     if let Some(runtime) = runtime {
         runtime.publish_stopping(end.reason());

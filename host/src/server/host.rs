@@ -147,8 +147,8 @@ impl Host {
         &self.shared.reports
     }
 
-    /// A planned end: asks nginx to close its connections and serves what comes until then. Returns whether all threads have ended within `timeout`; `None` waits
-    /// for ever.
+    /// A planned end: asks nginx to close its connections and serves what comes until then. Returns
+    /// whether all threads have ended within `timeout`; `None` waits for ever.
     pub fn drain(&self, timeout: Option<Duration>) -> bool {
         self.shared.drain();
         self.shared.wait_for_threads(timeout)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
 use super::backoff::Backoff;
@@ -52,6 +53,13 @@ impl Child {
     /// How long the process has been ready.
     pub fn ready_for(&self) -> Duration {
         self.ready_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Kills a process that is not to take over, whatever it has said meanwhile.
+    pub fn give_up(&mut self) {
+        self.control = None;
+        // Not reaped yet, so the pid is still this child's.
+        let _ = kill(self.pid, Signal::SIGKILL);
     }
 
     /// Reads what the process says. It may be hostile: only the first word of each kind counts,

@@ -4,7 +4,6 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::sys::signal::{kill, Signal};
 use nix::sys::socket::{accept4, SockFlag};
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{close, write, Pid};
@@ -91,8 +90,7 @@ impl Supervisor {
                 self.config.groups[slot.group].name,
                 START.as_secs()
             );
-            // Not reaped yet, so the pid is still this child's.
-            let _ = kill(child.pid, Signal::SIGKILL);
+            child.give_up();
             child.started = Instant::now();
         }
     }
@@ -177,9 +175,8 @@ impl Supervisor {
         for slot in self.slots.iter_mut().filter(|slot| slot.group == group) {
             let serves = slot.current.as_ref().is_some_and(|child| child.ready_since.is_some());
             if serves && (newer || !slot.is_being_replaced()) {
-                if let Some(overtaken) = &slot.successor {
-                    // Not reaped yet, so the pid is still this child's.
-                    let _ = kill(overtaken.pid, Signal::SIGKILL);
+                if let Some(overtaken) = &mut slot.successor {
+                    overtaken.give_up();
                 }
                 slot.wish = Some(wish.clone());
                 slot.told = false;
