@@ -12,7 +12,7 @@ import pytest
 
 from processes import wait_until
 
-GROUP = 'wsgi_daemon_process app threads=4 processes=%d;'
+GROUP = 'wsgi_daemon_process app threads=4 processes=%d reload-wait=30;'
 SITE = """client_max_body_size 8m;
     wsgi_script_alias / {dir}/app.wsgi process-group=app "application-group=%%{GLOBAL}"; %s"""
 
@@ -120,7 +120,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one_in_service(nginx):
         version, pid = ask(nginx)
         assert (version, pid in pids) == ("0", True)
     nginx.wait_for_log("RuntimeError: half a deployment")
-    goes_on = r"goes on with what it has loaded: its successor could not load '.*/app.wsgi'"
+    goes_on = r"goes on with what it has loaded \(script_reload\)"
     wait_until(lambda: len(re.findall(goes_on, nginx.log())) == 1, "the successor to fail")
     tries = nginx.log().count("half a deployment")
     for _ in range(20):
@@ -262,7 +262,7 @@ def test_no_request_waits_for_a_seat(nginx):
     begin = time.monotonic()
     assert ask(nginx)[0] == "2"
     assert time.monotonic() - begin < 10
-    nginx.wait_for_log("wait for processes that still run requests")
+    nginx.wait_for_log("has to wait .script_reload.: all seats are taken by processes that still run requests")
     streams[0].close()
     wait_until(lambda: ask(nginx)[0] == "3", lambda: nginx.log()[-2000:])
     for stream in streams[1:]:

@@ -26,9 +26,10 @@ pub const MOD_WSGI_VERSION: (u32, u32, u32) = (6, 0, 5);
 
 /// What can be said well in Python is: run in this order in one namespace of each interpreter,
 /// before anything else.
-const SOURCES: [&CStr; 4] = [
+const SOURCES: [&CStr; 5] = [
     source!("api/streams.py"),
     source!("api/events.py"),
+    source!("api/stacks.py"),
     source!("api/log_handler.py"),
     source!("api/bootstrap.py"),
 ];
@@ -60,6 +61,10 @@ pub struct Api {
     event_callbacks: Object,
     join_threads: Object,
     active_requests: Object,
+    /// The exception of a request that takes too long.
+    pub request_timeout: Object,
+    /// `_stacks(names, only)`
+    pub stacks: Object,
 }
 
 impl Api {
@@ -113,6 +118,8 @@ impl Api {
             event_callbacks: find("event_callbacks")?,
             join_threads: find("_join_threads")?,
             active_requests: find("active_requests")?,
+            request_timeout: find("RequestTimeout")?,
+            stacks: find("_stacks")?,
         })
     }
 

@@ -130,6 +130,11 @@ pub struct GroupConfig {
     pub display_name: Option<String>,
     /// `shutdown-timeout=` in seconds; 0 waits for ever.
     pub shutdown_timeout: u32,
+    /// What ends or replaces the group's processes.
+    pub timers: Timers,
+    /// `reload-wait=` in seconds: how long a request that meets a changed script waits for the
+    /// process that has the new one.
+    pub reload_wait: f64,
     /// Error log of the server the group belongs to, where it is not nginx's main one.
     pub error_log: Option<ErrorLog>,
     /// One listening unix socket for each of the group's [`crate::scoreboard::seats`], bound by
@@ -137,6 +142,46 @@ pub struct GroupConfig {
     pub listeners: Vec<Listener>,
     /// The group's report, a memfd of [`crate::scoreboard::Reports`].
     pub report: RawFd,
+}
+
+/// What ends or replaces a daemon process (mod_wsgi semantics b.3): seconds, 0 for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timers {
+    /// `maximum-requests=`, a count.
+    pub maximum_requests: u32,
+    /// `startup-timeout=`
+    pub startup: u32,
+    /// `deadlock-timeout=`
+    pub deadlock: u32,
+    /// `inactivity-timeout=`
+    pub inactivity: u32,
+    /// `request-timeout=`
+    pub request: u32,
+    /// `interrupt-timeout=`
+    pub interrupt: u32,
+    /// `graceful-timeout=`
+    pub graceful: u32,
+    /// `eviction-timeout=`
+    pub eviction: u32,
+    /// `restart-interval=`
+    pub restart_interval: u32,
+}
+
+impl Default for Timers {
+    /// mod_wsgi's defaults.
+    fn default() -> Self {
+        Timers {
+            maximum_requests: 0,
+            startup: 0,
+            deadlock: 300,
+            inactivity: 0,
+            request: 0,
+            interrupt: 0,
+            graceful: 15,
+            eviction: 0,
+            restart_interval: 0,
+        }
+    }
 }
 
 /// A listening unix socket.

@@ -4,10 +4,13 @@
 //! is ready and waits for the end: a signal, or the supervisor's.
 
 mod descriptors;
+mod dispatcher;
 mod environment;
 mod identity;
 mod lifetime;
+mod monitor;
 mod signals;
+mod stacks;
 mod title;
 
 use std::io;
@@ -22,8 +25,9 @@ use crate::config::{GroupConfig, PythonConfig, RuntimeConfig};
 use crate::log::{Level, PipeSink};
 use crate::python::Runtime;
 use crate::scoreboard::{seats, MappingError, Reports};
-use crate::server::{with_python, Host, HostConfig};
+use crate::server::{with_python, Activity, Host, HostConfig};
 use crate::succession::{Succession, Wish};
+use lifetime::Life;
 
 pub use title::Title;
 
@@ -75,8 +79,8 @@ pub enum SetupError {
     #[error("cannot start request threads: {0}")]
     Host(io::Error),
     /// A successor cannot do what it was started for.
-    #[error("cannot load the changed script '{0}'")]
-    Change(String),
+    #[error("cannot take over: the script '{0}' cannot be loaded")]
+    Script(String),
 }
 
 impl SetupError {
@@ -91,7 +95,7 @@ pub fn run(start: &Start<'_>) -> i32 {
     let group = start.group;
     let alert = |error: SetupError| {
         let level =
-            if matches!(error, SetupError::Change(_)) { Level::Error } else { Level::Alert };
+            if matches!(error, SetupError::Script(_)) { Level::Error } else { Level::Alert };
         let level = u64::from(level as u8);
         tracing::error!(level, "daemon process group \"{}\": {error}", group.name);
         1
@@ -147,33 +151,46 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
         (Ok(runtime), Some(wish)) => preload(runtime, wish)?,
         (Ok(_), None) => {}
     }
+    let most = u64::from(group.timers.maximum_requests);
+    let waker = signals.waker().map_err(SetupError::Host)?;
+    let activity = Arc::new(Activity::new(group.threads, most, Some(waker)));
     let host = Host::new(HostConfig {
         threads: group.threads,
         listener: listener_of(start).map(descriptors::own).transpose().map_err(SetupError::Host)?,
         allowed_uid: start.worker_uid,
         reports,
         process: start.seat,
+        activity: Arc::clone(&activity),
+        stirs: group.timers.inactivity > 0,
     })
     .map_err(SetupError::Host)?;
     if let Ok(runtime) = &runtime {
         runtime.replace_through(Arc::clone(&start.succession));
     }
     host.spawn(with_python(runtime.clone())).map_err(SetupError::Host)?;
-    Ok(lifetime::live(group, &start.succession, &signals, &host, runtime.as_deref().ok()))
+    let (succession, signals) = (&*start.succession, &signals);
+    let life = Life { group, succession, signals, host: &host, activity, runtime: runtime.ok() };
+    Ok(life.live())
 }
 
-/// Loads what the process that is to be replaced has loaded. Only the script that has changed must
-/// load; what became of the others was logged, and their requests try again.
+/// Loads what the process that is to be replaced has loaded, and what has changed first: where that
+/// is not possible, the old process goes on. A script that has been removed is nobody's any more.
 fn preload(runtime: &Arc<Runtime>, wish: &Wish) -> Result<(), SetupError> {
     let mut main = runtime.thread(0);
-    let changed = &wish.change.of;
-    if !main.preload(changed) {
-        return Err(SetupError::Change(changed.shown()));
-    }
-    for other in wish.loaded.iter().filter(|other| *other != changed) {
-        main.preload(other);
+    let changed = wish.reason.change().map(|change| &change.of);
+    let others = wish.loaded.iter().filter(|other| Some(*other) != changed && other.exists());
+    for script in changed.into_iter().chain(others) {
+        if !main.preload(script) {
+            return Err(SetupError::Script(script.shown()));
+        }
     }
     Ok(())
+}
+
+/// Ends the process without exit handlers, which other threads may be inside of.
+fn leave_at_once() -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(1) }
 }
 
 fn listener_of(start: &Start<'_>) -> Option<RawFd> {
@@ -194,6 +211,6 @@ fn runtime_config(group: &GroupConfig, python: &PythonConfig) -> RuntimeConfig {
         threads: group.threads,
         processes: group.processes,
         multiprocess: group.multiprocess,
-        run_once: false,
+        run_once: group.threads == 1 && group.timers.maximum_requests == 1,
     }
 }

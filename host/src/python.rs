@@ -12,10 +12,12 @@ pub(crate) mod interpreter;
 pub(crate) mod object;
 pub(crate) mod record;
 mod thread_state;
+mod watch;
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use pyo3::ffi;
 use thiserror::Error;
@@ -29,6 +31,7 @@ use interpreter::Interpreter;
 use thread_state::ThreadState;
 
 pub use home::{Home, HomeError};
+pub use watch::Place;
 
 /// Python could not be started in this process.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -48,6 +51,10 @@ pub struct Runtime {
     scripts: Mutex<Vec<ScriptIn>>,
     /// How a process with changed scripts is replaced; unset, they are loaded again in place.
     succession: OnceLock<Arc<Succession>>,
+    /// Where each request thread is, by its number.
+    places: Mutex<HashMap<u32, Arc<Place>>>,
+    /// When the first request came.
+    first_request: OnceLock<Instant>,
 }
 
 /// The right to load a script.
@@ -70,6 +77,7 @@ enum Slot {
 pub struct RequestThread {
     runtime: Arc<Runtime>,
     id: u32,
+    place: Arc<Place>,
     states: HashMap<*const Interpreter, ThreadState>,
 }
 
@@ -91,6 +99,8 @@ impl Runtime {
         // SAFETY: initialising has attached this thread to the main interpreter.
         let main = unsafe { Interpreter::set_up(String::new(), &config) };
         Ok(Arc::new(Runtime {
+            places: Mutex::default(),
+            first_request: OnceLock::new(),
             config,
             main: Arc::new(main.map_err(StartError)?),
             groups: Mutex::default(),
@@ -132,7 +142,9 @@ impl Runtime {
 
     /// The calling thread's way into Python. `id` counts request threads from 1.
     pub fn thread(self: &Arc<Self>, id: u32) -> RequestThread {
-        RequestThread { runtime: Arc::clone(self), id, states: HashMap::new() }
+        let place = Arc::new(Place::default());
+        lock(&self.places).insert(id, Arc::clone(&place));
+        RequestThread { runtime: Arc::clone(self), id, place, states: HashMap::new() }
     }
 
     /// Has a process with changed scripts replaced, instead of loading them again in place.
@@ -145,6 +157,16 @@ impl Runtime {
         self.succession.get().map(Arc::as_ref)
     }
 
+    /// Where a request thread, known by its number, is in Python.
+    pub fn place(&self, id: u32) -> Option<Arc<Place>> {
+        lock(&self.places).get(&id).cloned()
+    }
+
+    /// When the first request came, and whether any script has been loaded since.
+    pub fn start_of_scripts(&self) -> (Option<Instant>, bool) {
+        (self.first_request.get().copied(), !lock(&self.scripts).is_empty())
+    }
+
     /// Notes that a script has been loaded.
     pub(crate) fn note_script(&self, script: ScriptIn) {
         let mut scripts = lock(&self.scripts);
@@ -154,7 +176,7 @@ impl Runtime {
     }
 
     /// What has been loaded so far.
-    pub(crate) fn scripts(&self) -> Vec<ScriptIn> {
+    pub fn scripts(&self) -> Vec<ScriptIn> {
         lock(&self.scripts).clone()
     }
 
@@ -206,6 +228,9 @@ impl RequestThread {
     /// Runs the application for one request. Never panics; says how the exchange is to end.
     pub fn serve(&mut self, request: &Request<'_>, exchange: &Arc<dyn Exchange>) -> Outcome {
         let served = catch_unwind(AssertUnwindSafe(|| self.run(request, exchange)));
+        if self.runtime.config.run_once && !matches!(served, Ok(Ok(Outcome::Rejected))) {
+            self.runtime.succession().into_iter().for_each(Succession::spend);
+        }
         match served {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(cause)) => {
@@ -216,6 +241,16 @@ impl RequestThread {
                 exchange.log(Level::Alert, b"internal error in the WSGI host");
                 Outcome::Failed
             }
+        }
+    }
+
+    /// Tells the subscribers in every interpreter of a signal.
+    pub fn publish_signal(&mut self, name: &str, number: i32) {
+        let runtime = Arc::clone(&self.runtime);
+        for interpreter in runtime.interpreters() {
+            let Ok(state) = self.state(&interpreter) else { continue };
+            let attached = state.attach();
+            interpreter.publish_signal(attached.py(), name, number);
         }
     }
 
@@ -244,13 +279,19 @@ impl RequestThread {
         exchange: &Arc<dyn Exchange>,
     ) -> Result<Outcome, String> {
         let group = String::from_utf8_lossy(request.application_group);
-        let (runtime, id) = (Arc::clone(&self.runtime), self.id);
+        let (runtime, id, place) = (Arc::clone(&self.runtime), self.id, Arc::clone(&self.place));
+        runtime.first_request.get_or_init(Instant::now);
         let (interpreter, state) = self.enter(&runtime, &group)?;
         if interpreter.is_observed() {
             gil::start();
         }
         let attached = state.attach();
-        Ok(crate::wsgi::serve(attached.py(), &runtime, &interpreter, id, request, exchange))
+        place.enter(&interpreter);
+        let serve =
+            || crate::wsgi::serve(attached.py(), &runtime, &interpreter, id, request, exchange);
+        let served = catch_unwind(AssertUnwindSafe(serve));
+        place.leave();
+        served.map_err(|_| "internal error in the WSGI host".to_owned())
     }
 
     /// An application group's interpreter, and this thread's state in it.

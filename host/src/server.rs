@@ -4,6 +4,7 @@
 //! thread waits in it itself, so the thread that has finished takes up the next request without
 //! another thread in between. A thread owns a connection from its event until it arms it again.
 
+mod activity;
 mod body;
 mod connection;
 mod embedded;
@@ -16,6 +17,7 @@ mod socket;
 mod worker;
 mod writer;
 
+pub use activity::{Activity, Busy};
 pub use embedded::{Embedded, EmbeddedError};
 pub use host::{Host, HostConfig};
 pub use serve::{with_python, Serve};

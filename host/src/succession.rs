@@ -1,63 +1,28 @@
-//! How a daemon process whose script has changed is replaced (mod_wsgi semantics e.4).
+//! How a daemon process is replaced by another one without a request noticing.
 //!
-//! The process asks its supervisor for a successor and holds the request that met the change. The
-//! supervisor starts one beside it, which loads the script before it takes requests. Then the old
-//! process hands back what it holds, finishes what it runs, and ends. When the successor fails to
-//! load the script, the old process goes on with what it has.
+//! The process asks its supervisor for a successor and goes on serving. The supervisor starts one
+//! beside it, which loads what the process has loaded before it takes requests. Then the old process
+//! takes no more, finishes what it runs, and ends. When the successor does not become ready, the old
+//! process goes on with what it has.
 
 mod control;
+mod reason;
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 pub use control::{Control, Heard, Order, SayError, Word};
+pub use reason::{Change, Reason, ScriptIn, Wish};
 
-/// Longest time that a request is held for a successor; afterwards the old code runs it.
-const HOLD: Duration = Duration::from_secs(30);
-
-/// Pause before a change that no successor could load is tried again; no request is held for that.
-const RETRY: Duration = Duration::from_secs(60);
+/// Pause before a replacement that has failed is tried again.
+pub const RETRY: Duration = Duration::from_secs(60);
 
 /// The same where the application asks, and nothing tells a later wish from an earlier one.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// A script and the interpreter it runs in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ScriptIn {
-    /// Application group; empty for the main interpreter.
-    pub application_group: String,
-    /// Path of the script.
-    pub script: Vec<u8>,
-}
-
-impl ScriptIn {
-    /// The path for messages.
-    pub fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.script).into_owned()
-    }
-}
-
-/// Why a process is to be replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// What has changed.
-    pub of: ScriptIn,
-    /// Its modification time now, microseconds since the epoch; `None` when it is not the file but
-    /// the application that asks.
-    pub modified: Option<i64>,
-}
-
-/// What a process asks its supervisor for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
-    /// The reason. A successor that cannot load this script does not take over.
-    pub change: Change,
-    /// What else the process has loaded; its successor loads it too.
-    pub loaded: Vec<ScriptIn>,
-}
+/// Longest time that the supervisor takes for an answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What becomes of a request that met a changed script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +36,7 @@ pub enum Verdict {
 /// A process's side of its succession.
 pub struct Succession {
     control: Control,
+    patience: Duration,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -86,14 +52,15 @@ struct State {
 enum Phase {
     #[default]
     Settled,
-    Asked(Instant, Change),
+    Asked(Instant, Reason),
     TakenOver,
 }
 
 impl Succession {
-    /// The succession of the process at this end of `control`.
-    pub fn new(control: Control) -> Self {
-        Succession { control, state: Mutex::default(), changed: Condvar::new() }
+    /// The succession of the process at this end of `control`. Requests that meet a changed script
+    /// wait for the successor as long as `patience`; afterwards the old code runs them.
+    pub fn new(control: Control, patience: Duration) -> Self {
+        Succession { control, patience, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// The line to the supervisor.
@@ -101,8 +68,8 @@ impl Succession {
         &self.control
     }
 
-    /// Asks for a successor that loads what is `loaded` here, and with `hold` waits for it. The
-    /// caller does not hold the GIL.
+    /// Asks for a successor because of a change, and with `hold` waits for it. The caller does not
+    /// hold the GIL.
     pub fn ask(
         &self,
         change: &Change,
@@ -117,14 +84,15 @@ impl Succession {
                 std::process::id(),
                 change.of.shown()
             );
-            if let Err(error) = self.wish(change, loaded()) {
-                tracing::error!("cannot ask for a successor: {error}");
+            if !self.wish(&mut state, Reason::Script(change.clone()), loaded()) {
                 return Verdict::Stay;
             }
-            state.phase = Phase::Asked(Instant::now(), change.clone());
         }
         while let (Phase::Asked(since, _), true) = (&state.phase, hold) {
-            let Some(left) = HOLD.checked_sub(since.elapsed()) else { break };
+            let left = self.patience.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                break;
+            }
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -135,26 +103,52 @@ impl Succession {
         }
     }
 
-    fn wish(&self, change: &Change, loaded: Vec<ScriptIn>) -> Result<(), SayError> {
-        let say = |loaded| {
-            let change = change.clone();
-            self.control.say(&Word::Replace(Wish { change, loaded }))
-        };
-        match say(loaded) {
-            // Hundreds of scripts: the successor loads the others when they are asked for.
-            Err(SayError::TooLong) => say(Vec::new()),
-            said => said,
-        }
+    /// Asks for a successor that loads what is `loaded` here; whether this is a new wish.
+    pub fn replace(&self, reason: Reason, loaded: Vec<ScriptIn>) -> bool {
+        let mut state = self.state();
+        state.phase == Phase::Settled && self.wish(&mut state, reason, loaded)
     }
 
-    /// The successor has taken over: held requests go to it.
+    fn wish(&self, state: &mut State, reason: Reason, loaded: Vec<ScriptIn>) -> bool {
+        let say = |loaded| {
+            let reason = reason.clone();
+            self.control.say(&Word::Replace(Wish { reason, loaded }))
+        };
+        let said = match say(loaded) {
+            // Hundreds of scripts: the successor loads the others when they are asked for.
+            Err(SayError::TooLong) => {
+                say(reason.change().map(|c| c.of.clone()).into_iter().collect())
+            }
+            said => said,
+        };
+        match said {
+            Ok(()) => state.phase = Phase::Asked(Instant::now(), reason),
+            Err(error) => tracing::error!("cannot ask for a successor: {error}"),
+        }
+        matches!(state.phase, Phase::Asked(..))
+    }
+
+    /// Takes the process out of service after its only request: nginx sends it no other one once
+    /// this returns.
+    pub fn spend(&self) {
+        if let Err(error) = self.control.say(&Word::Spent) {
+            return tracing::error!("cannot leave the service: {error}");
+        }
+        let serves = |state: &mut State| state.phase != Phase::TakenOver;
+        drop(self.changed.wait_timeout_while(self.state(), ANSWER, serves));
+    }
+
+    /// The successor has taken over, or the process ends: what is held is for another process.
     pub fn hand_over(&self) {
         self.settle(Phase::TakenOver);
     }
 
-    /// No successor could load the change: held requests run here.
-    pub fn stay(&self, change: &Change) {
-        self.state().refused.insert(change.of.clone(), (change.modified, Instant::now()));
+    /// No successor became ready: what is held runs here.
+    pub fn stay(&self, reason: &Reason) {
+        if let Some(change) = reason.change() {
+            let failed = (change.modified, Instant::now());
+            self.state().refused.insert(change.of.clone(), failed);
+        }
         self.settle(Phase::Settled);
     }
 
@@ -174,7 +168,7 @@ impl State {
     fn wants(&self, change: &Change) -> bool {
         match &self.phase {
             Phase::TakenOver => false,
-            Phase::Asked(_, asked) => asked.is_older_than(change),
+            Phase::Asked(_, asked) => asked.change().is_some_and(|old| old.is_older_than(change)),
             Phase::Settled => {
                 let pause = if change.modified.is_some() { RETRY } else { ASK_AGAIN };
                 self.failed(change).is_none_or(|failed| failed.elapsed() >= pause)
@@ -189,13 +183,6 @@ impl State {
     }
 }
 
-impl Change {
-    /// Whether `other` is another version of the same script.
-    pub fn is_older_than(&self, other: &Change) -> bool {
-        self.of == other.of && other.modified.is_some() && self.modified != other.modified
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,9 +194,13 @@ mod tests {
         Change { of, modified }
     }
 
+    fn script(modified: Option<i64>) -> Reason {
+        Reason::Script(change(modified))
+    }
+
     fn pair() -> (Arc<Succession>, Control) {
         let (ours, theirs) = Control::pair().unwrap();
-        (Arc::new(Succession::new(ours)), theirs)
+        (Arc::new(Succession::new(ours, Duration::from_secs(30))), theirs)
     }
 
     fn holding(succession: &Arc<Succession>, change: Change) -> thread::JoinHandle<Verdict> {
@@ -231,7 +222,7 @@ mod tests {
     fn held_requests_go_to_the_successor() {
         let (succession, supervisor) = pair();
         let threads: Vec<_> = (0..3).map(|_| holding(&succession, change(Some(1)))).collect();
-        assert_eq!(wish(&supervisor).change, change(Some(1)));
+        assert_eq!(wish(&supervisor).reason, script(Some(1)));
         succession.hand_over();
         threads.into_iter().for_each(|t| assert_eq!(t.join().unwrap(), Verdict::TakenOver));
         assert_eq!(succession.ask(&change(Some(2)), Vec::new, true), Verdict::TakenOver);
@@ -243,11 +234,11 @@ mod tests {
         let (succession, supervisor) = pair();
         let thread = holding(&succession, change(Some(1)));
         let wish_ = wish(&supervisor);
-        succession.stay(&wish_.change);
+        succession.stay(&wish_.reason);
         assert_eq!(thread.join().unwrap(), Verdict::Stay);
         assert_eq!(succession.ask(&change(Some(1)), Vec::new, true), Verdict::Stay);
         let thread = holding(&succession, change(Some(2)));
-        assert_eq!(wish(&supervisor).change, change(Some(2)));
+        assert_eq!(wish(&supervisor).reason, script(Some(2)));
         succession.hand_over();
         assert_eq!(thread.join().unwrap(), Verdict::TakenOver);
     }
@@ -257,16 +248,17 @@ mod tests {
         let (succession, supervisor) = pair();
         let many = vec![change(None).of; 10_000];
         assert_eq!(succession.ask(&change(Some(1)), || many, false), Verdict::Stay);
-        assert_eq!(wish(&supervisor), Wish { change: change(Some(1)), loaded: Vec::new() });
+        let loaded = vec![change(None).of];
+        assert_eq!(wish(&supervisor), Wish { reason: script(Some(1)), loaded });
     }
 
     #[test]
     fn a_newer_version_is_asked_for_before_the_last_one_is_ready() {
         let (succession, supervisor) = pair();
         let first = holding(&succession, change(Some(1)));
-        assert_eq!(wish(&supervisor).change, change(Some(1)));
+        assert_eq!(wish(&supervisor).reason, script(Some(1)));
         let second = holding(&succession, change(Some(2)));
-        assert_eq!(wish(&supervisor).change, change(Some(2)));
+        assert_eq!(wish(&supervisor).reason, script(Some(2)));
         succession.hand_over();
         assert_eq!(first.join().unwrap(), Verdict::TakenOver);
         assert_eq!(second.join().unwrap(), Verdict::TakenOver);
@@ -276,6 +268,40 @@ mod tests {
     fn a_request_that_cannot_be_held_is_served_at_once() {
         let (succession, supervisor) = pair();
         assert_eq!(succession.ask(&change(None), Vec::new, false), Verdict::Stay);
-        assert_eq!(wish(&supervisor).change, change(None));
+        assert_eq!(wish(&supervisor).reason, script(None));
+    }
+
+    #[test]
+    fn without_patience_the_old_code_runs() {
+        let (ours, supervisor) = Control::pair().unwrap();
+        let succession = Succession::new(ours, Duration::ZERO);
+        assert_eq!(succession.ask(&change(Some(1)), Vec::new, true), Verdict::Stay);
+        assert_eq!(wish(&supervisor).reason, script(Some(1)));
+        assert!(!succession.replace(Reason::MaximumRequests, Vec::new()), "asked already");
+    }
+
+    #[test]
+    fn a_spent_process_waits_to_be_let_go() {
+        let (succession, supervisor) = pair();
+        let thread = thread::spawn({
+            let succession = Arc::clone(&succession);
+            move || succession.spend()
+        });
+        while !matches!(supervisor.hear(), Heard::Said(Word::Spent)) {
+            thread::yield_now();
+        }
+        assert!(!thread.is_finished());
+        succession.hand_over();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn another_reason_is_a_wish_as_well() {
+        let (succession, supervisor) = pair();
+        assert!(succession.replace(Reason::RestartInterval, Vec::new()));
+        assert_eq!(wish(&supervisor).reason, Reason::RestartInterval);
+        assert!(!succession.replace(Reason::MaximumRequests, Vec::new()), "one at a time");
+        succession.stay(&Reason::RestartInterval);
+        assert!(succession.replace(Reason::MaximumRequests, Vec::new()));
     }
 }

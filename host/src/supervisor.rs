@@ -9,6 +9,7 @@ mod death;
 mod fork;
 mod lines;
 mod processes;
+mod replacement;
 mod run;
 mod setup;
 

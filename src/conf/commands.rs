@@ -130,7 +130,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 55] = [
+pub static mut COMMANDS: [ngx_command_t; 56] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_process_group",
@@ -177,6 +177,7 @@ pub static mut COMMANDS: [ngx_command_t; 55] = [
     switch(c"wsgi_restrict_embedded", offset_of!(MainConf, restrict_embedded)),
     flag(c"wsgi_pass_authorization", ANY_AND_IF, offset_of!(LocationConf, pass_authorization)),
     flag(c"wsgi_script_reloading", ANY_AND_IF, offset_of!(LocationConf, script_reloading)),
+    flag(c"wsgi_ignore_activity", ANY_AND_IF, offset_of!(LocationConf, ignore_activity)),
     flag(c"wsgi_chunked_request", ANY_AND_IF, offset_of!(LocationConf, chunked_request)),
     family(c"wsgi_buffering", NGX_CONF_FLAG, ngx_conf_set_flag_slot, field!(buffering)),
     family(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ngx_wsgi_host::config::Timers;
 use nix::unistd::{Gid, Group, Uid, User};
 use thiserror::Error;
 
@@ -29,6 +30,8 @@ pub struct DaemonOptions {
     pub shutdown_timeout: Option<u32>,
     pub queue_timeout: Option<u32>,
     pub connect_timeout: Option<u32>,
+    pub timers: Timers,
+    pub reload_wait: Option<f64>,
 }
 
 /// An option that cannot be used.
@@ -71,9 +74,26 @@ impl DaemonOptions {
             "shutdown-timeout" => self.shutdown_timeout = Some(seconds("shutdown-timeout", value)?),
             "queue-timeout" => self.queue_timeout = Some(seconds("queue-timeout", value)?),
             "connect-timeout" => self.connect_timeout = Some(seconds("connect-timeout", value)?),
-            _ => return Err(unknown()),
+            "reload-wait" => self.reload_wait = Some(reload_wait(name, value)?),
+            _ => *self.timer(name).ok_or_else(unknown)? = seconds(name, value)?,
         }
         Ok(())
+    }
+
+    fn timer(&mut self, name: &str) -> Option<&mut u32> {
+        let timers = &mut self.timers;
+        Some(match name {
+            "maximum-requests" => &mut timers.maximum_requests,
+            "startup-timeout" => &mut timers.startup,
+            "deadlock-timeout" => &mut timers.deadlock,
+            "inactivity-timeout" => &mut timers.inactivity,
+            "request-timeout" => &mut timers.request,
+            "interrupt-timeout" => &mut timers.interrupt,
+            "graceful-timeout" => &mut timers.graceful,
+            "eviction-timeout" => &mut timers.eviction,
+            "restart-interval" => &mut timers.restart_interval,
+            _ => return None,
+        })
     }
 
     /// Process title: `%{GROUP}` becomes `(wsgi:NAME)`.
@@ -93,8 +113,9 @@ fn number(what: &'static str, value: &str, min: u16, max: u16) -> Result<u16, Op
     value.parse().ok().filter(|n| (min..=max).contains(n)).ok_or_else(bad)
 }
 
-fn seconds(what: &'static str, value: &str) -> Result<u32, OptionError> {
-    let bad = || value_error(what, value, "must be a number of seconds");
+fn seconds(what: &str, value: &str) -> Result<u32, OptionError> {
+    let unit = if what == "maximum-requests" { "requests" } else { "seconds" };
+    let bad = || value_error(what, value, format_args!("must be a number of {unit}"));
     value.parse().ok().filter(|n| *n <= i32::MAX as u32).ok_or_else(bad)
 }
 
@@ -103,6 +124,13 @@ pub fn switch_interval(what: &str, value: &str) -> Result<f64, OptionError> {
     let bad = || value_error(what, value, "must be a number of seconds greater than 0");
     let number = value.parse().ok().filter(|n| *n > 0.0 && *n <= f64::from(i32::MAX));
     number.filter(|_| !value.starts_with('+')).ok_or_else(bad)
+}
+
+/// How long a request waits for another process: seconds, which may be fractions.
+fn reload_wait(what: &str, value: &str) -> Result<f64, OptionError> {
+    let bad = || value_error(what, value, "must be a number of seconds");
+    let number = value.parse().ok().filter(|n| (0.0..=f64::from(i32::MAX)).contains(n));
+    number.filter(|_| value.starts_with(|c: char| c.is_ascii_digit())).ok_or_else(bad)
 }
 
 fn not_empty(what: &str, value: &str) -> Result<String, OptionError> {
@@ -170,6 +198,8 @@ mod tests {
         assert_eq!(set("python-path=/a:/b").unwrap().python_path.unwrap().len(), 2);
         assert_eq!(set("switch-interval=0.01").unwrap().switch_interval, Some(0.01));
         assert_eq!(set("locale=C.UTF-8").unwrap().locale.unwrap(), "C.UTF-8");
+        assert_eq!(set("maximum-requests=9").unwrap().timers.maximum_requests, 9);
+        assert_eq!(set("reload-wait=0.5").unwrap().reload_wait, Some(0.5));
         assert_eq!(set("display-name=%{GROUP}").unwrap().title("x").unwrap(), "(wsgi:x)");
         assert!(set("user=nobody").unwrap().user.is_some());
     }
@@ -196,6 +226,14 @@ mod tests {
             "switch-interval=nan",
             "switch-interval=inf",
             "switch-interval=fast",
+            "maximum-requests=-1",
+            "maximum-requests=many",
+            "deadlock-timeout=1.5",
+            "inactivity-timeout=",
+            "restart-interval=1h",
+            "reload-wait=-1",
+            "reload-wait=inf",
+            "reload-wait=.5",
             "lang=",
             "locale=",
             "nonsense=1",

@@ -24,6 +24,7 @@ pub struct LocationConf {
     pub params: Rc<Vec<Param>>,
     pub pass_authorization: ngx_flag_t,
     pub script_reloading: ngx_flag_t,
+    pub ignore_activity: ngx_flag_t,
     pub chunked_request: ngx_flag_t,
     pub map_head_to_get: Option<MapHead>,
 }
@@ -50,6 +51,7 @@ impl Default for LocationConf {
             params: Rc::default(),
             pass_authorization: UNSET,
             script_reloading: UNSET,
+            ignore_activity: UNSET,
             chunked_request: UNSET,
             map_head_to_get: None,
         }
@@ -79,6 +81,7 @@ impl Merge for LocationConf {
         }
         merge(&mut self.pass_authorization, outer.pass_authorization, 0);
         merge(&mut self.script_reloading, outer.script_reloading, 1);
+        merge(&mut self.ignore_activity, outer.ignore_activity, 0);
         merge(&mut self.chunked_request, outer.chunked_request, 0);
         inherit(&mut self.map_head_to_get, &outer.map_head_to_get);
         Ok(())

@@ -2,7 +2,9 @@
 
 use nginx_sys::{ngx_http_request_t, ngx_int_t, NGX_HTTP_HEAD};
 use ngx::ngx_log_error;
-use ngx_wsgi_host::wire::{self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, ONCE, RELOADING};
+use ngx_wsgi_host::wire::{
+    self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, ONCE, QUIET, RELOADING,
+};
 
 use super::{body, environ, Exchange};
 use crate::conf::{LocationConf, MainConf};
@@ -52,10 +54,16 @@ fn write(r: Request, exchange: &Exchange) -> Option<()> {
 fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option<Vec<u8>> {
     let target = &exchange.target;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    // SAFETY: this module's configurations of the request.
+    let (conf, main) = unsafe {
+        let module = crate::module();
+        (&*r.location_conf::<LocationConf>(module), &*r.main_conf::<MainConf>(module))
+    };
     let mut encoder = RequestEncoder::new(&wire::Target {
         flags: flag(!has_body, NO_BODY)
             | flag(once, ONCE)
             | flag(target.reloading, RELOADING)
+            | flag(conf.ignore_activity == 1, QUIET)
             | flag(r.get().method == NGX_HTTP_HEAD as usize, HEAD_ONLY),
         id: exchange.id,
         start_us: exchange.start_us,
@@ -65,11 +73,6 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
         script: &target.route.script,
         callable: &target.callable,
     });
-    // SAFETY: this module's configurations of the request.
-    let (conf, main) = unsafe {
-        let module = crate::module();
-        (&*r.location_conf::<LocationConf>(module), &*r.main_conf::<MainConf>(module))
-    };
     environ::encode(r, conf, main.neighbours.as_ref()?, target, &mut encoder);
     match encoder.finish() {
         Ok(frame) => Some(frame),

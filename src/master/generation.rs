@@ -270,6 +270,8 @@ fn group_config(
         locale: options.locale.clone(),
         display_name: options.title(&group.name),
         shutdown_timeout: group.shutdown_timeout(),
+        timers: options.timers,
+        reload_wait: options.reload_wait.unwrap_or(0.0),
         error_log: own_log(group),
         listeners: listeners
             .iter()

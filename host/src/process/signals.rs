@@ -1,10 +1,11 @@
-//! Signals of a daemon process.
+//! Signals of a daemon process (mod_wsgi semantics b.5).
 //!
-//! SIGTERM and SIGINT write to an eventfd. They are handled and not blocked: a blocked signal
-//! would stay blocked in every program that the application starts.
+//! They are noted, and wake whoever waits for the eventfd. They are handled and not blocked: a
+//! blocked signal would stay blocked in every program that the application starts.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -12,12 +13,24 @@ use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal
 
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 static OWNER: AtomicI32 = AtomicI32::new(0);
+/// A bit for each signal that has arrived.
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
 
-/// The eventfd that becomes readable when the process is to end.
+/// The signals that are noted.
+const NOTED: [Signal; 6] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+    Signal::SIGXCPU,
+    Signal::SIGHUP,
+    Signal::SIGUSR2,
+];
+
+/// The eventfd that becomes readable when a signal has arrived, or something else is to be seen to.
 pub struct Signals(EventFd);
 
 impl Signals {
-    /// Sets all signals up: SIGPIPE ignored, SIGTERM and SIGINT for the eventfd, the rest default.
+    /// Sets all signals up: SIGPIPE ignored, those above noted, the rest default.
     pub fn install() -> Result<Self, Errno> {
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         OWNER.store(std::process::id() as i32, Ordering::Relaxed);
@@ -26,7 +39,7 @@ impl Signals {
         {
             let handler = match signal {
                 Signal::SIGPIPE => SigHandler::SigIgn,
-                Signal::SIGTERM | Signal::SIGINT => SigHandler::Handler(on_signal),
+                noted if NOTED.contains(&noted) => SigHandler::Handler(on_signal),
                 _ => SigHandler::SigDfl,
             };
             let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
@@ -36,6 +49,19 @@ impl Signals {
         }
         SigSet::empty().thread_set_mask()?;
         Ok(Signals(wake))
+    }
+
+    /// The eventfd, for what else is to wake the waiting thread.
+    pub fn waker(&self) -> io::Result<OwnedFd> {
+        self.0.as_fd().try_clone_to_owned()
+    }
+
+    /// The signals that have arrived since the last call.
+    pub fn take(&self) -> Vec<Signal> {
+        // Nothing to read is fine.
+        let _ = self.0.read();
+        let arrived = ARRIVED.swap(0, Ordering::AcqRel);
+        NOTED.into_iter().filter(|signal| arrived & bit(*signal as i32) != 0).collect()
     }
 }
 
@@ -51,11 +77,16 @@ impl AsRawFd for Signals {
     }
 }
 
+const fn bit(signal: i32) -> u64 {
+    1 << signal
+}
+
 extern "C" fn on_signal(signal: libc::c_int) {
     let errno = Errno::last();
     // SAFETY: getpid, signal, raise and write are async-signal-safe; the buffer outlives the call.
     unsafe {
         if libc::getpid() == OWNER.load(Ordering::Relaxed) {
+            ARRIVED.fetch_or(bit(signal), Ordering::AcqRel);
             let one = 1u64.to_ne_bytes();
             libc::write(WAKE.load(Ordering::Acquire), one.as_ptr().cast(), one.len());
         } else {

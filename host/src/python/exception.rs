@@ -40,6 +40,12 @@ impl Exception {
         unsafe { ffi::PyErr_GivenExceptionMatches(self.class.as_ptr(), ffi::PyExc_SystemExit) != 0 }
     }
 
+    /// Whether it is of a class.
+    pub fn is_a(&self, class: &Object) -> bool {
+        // SAFETY: live objects.
+        unsafe { ffi::PyErr_GivenExceptionMatches(self.class.as_ptr(), class.as_ptr()) != 0 }
+    }
+
     /// Its `sys.exc_info()`.
     pub fn info(&self, py: Py) -> PyResult<Object> {
         py.tuple(&[&self.class, &self.value, &self.traceback])

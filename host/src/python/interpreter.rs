@@ -132,6 +132,19 @@ impl Interpreter {
         *super::lock(&self.first) = Some(first);
     }
 
+    /// Tells the interpreter's subscribers of a signal.
+    pub fn publish_signal(&self, py: Py, name: &str, number: i32) {
+        let tell = || -> PyResult<()> {
+            let payload = py.dict()?;
+            payload.set_item(&py.interned("signame")?, &py.str(name)?)?;
+            payload.set_item(&py.interned("signum")?, &py.int(number.into())?)?;
+            self.objects(py).api.publish(py, "process_signal", &payload)
+        };
+        if let Err(raised) = tell() {
+            exception::log(py, raised, b"Unable to publish 'process_signal'.");
+        }
+    }
+
     /// Runs what is registered for the interpreter's end: waits for threads that are no daemons,
     /// then calls what `atexit` has. Its memory goes with the process: threads of the application
     /// may still refer to it.

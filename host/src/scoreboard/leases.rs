@@ -17,6 +17,8 @@ pub enum ProcessState {
     Ready = 2,
     /// Finishes what it has.
     Draining = 3,
+    /// Takes leases, although it was to be replaced: its successor did not become ready.
+    Overdue = 4,
 }
 
 impl ProcessState {
@@ -25,8 +27,14 @@ impl ProcessState {
             1 => ProcessState::Starting,
             2 => ProcessState::Ready,
             3 => ProcessState::Draining,
+            4 => ProcessState::Overdue,
             _ => ProcessState::Gone,
         }
+    }
+
+    /// Whether requests are sent to such a process.
+    pub fn takes_leases(self) -> bool {
+        matches!(self, ProcessState::Ready | ProcessState::Overdue)
     }
 }
 
@@ -203,7 +211,7 @@ impl Leases {
     /// Whether any process of the group takes leases.
     pub fn any_ready(&self, group: usize) -> bool {
         (0..self.shape.processes_of(group).len())
-            .any(|process| self.state(group, process) == ProcessState::Ready)
+            .any(|process| self.state(group, process).takes_leases())
     }
 
     /// Takes a slot of the ready process with most free ones. `None`: all are taken, or none is
@@ -213,7 +221,7 @@ impl Leases {
         loop {
             let (process, word) = (0..self.shape.processes_of(group).len())
                 .map(|process| (process, self.load(group, process)))
-                .filter(|(_, word)| word.state() == ProcessState::Ready && word.busy() < threads)
+                .filter(|(_, word)| word.state().takes_leases() && word.busy() < threads)
                 .min_by_key(|(_, word)| word.busy())?;
             if let Some(lease) = self.take(group, process, word, worker) {
                 return Some(lease);
@@ -230,11 +238,11 @@ impl Leases {
             let (process, word) = (0..self.shape.processes_of(group).len())
                 .map(|process| (process, self.load(group, process)))
                 .filter(|(other, word)| {
-                    *other != process
-                        && matches!(word.state(), ProcessState::Ready | ProcessState::Starting)
+                    let state = word.state();
+                    *other != process && (state.takes_leases() || state == ProcessState::Starting)
                 })
                 .max_by_key(|(_, word)| {
-                    let ready = word.state() == ProcessState::Ready;
+                    let ready = word.state().takes_leases();
                     (ready, word.busy() < threads, word.incarnation())
                 })
                 .unwrap_or((process, self.load(group, process)));
@@ -323,7 +331,7 @@ impl Leases {
         let threads = u32::from(self.shape.groups[group].threads);
         (0..self.shape.processes_of(group).len()).any(|process| {
             let word = self.load(group, process);
-            word.state() == ProcessState::Ready && word.busy() < threads
+            word.state().takes_leases() && word.busy() < threads
         })
     }
 
@@ -386,6 +394,15 @@ mod tests {
         leases.set_state(0, 1, ProcessState::Ready);
         assert_eq!(leases.lease(0, 0).map(|l| l.process), Some(1));
         assert_eq!(leases.lease(0, 0), None);
+    }
+
+    #[test]
+    fn a_process_that_could_not_be_replaced_goes_on() {
+        let leases = table(1, 1, 1);
+        ready(&leases, 0);
+        leases.set_state(0, 0, ProcessState::Overdue);
+        assert!(leases.any_ready(0) && leases.has_free(0));
+        assert_eq!(leases.lease(0, 0).map(|l| l.process), Some(0));
     }
 
     #[test]

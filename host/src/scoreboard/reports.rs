@@ -134,21 +134,23 @@ impl Reports {
 
     /// What the process is running, by thread.
     pub fn running(&self, process: usize) -> Vec<Running> {
-        (0..self.threads)
-            .map(|thread| self.slot(process, thread))
-            .filter(|slot| slot.active.load(Ordering::Acquire) != 0)
-            .map(|slot| {
-                let len = (slot.len.load(Ordering::Relaxed) as usize).min(LINE);
-                let line = slot.line[..len].iter().map(|cell| cell.load(Ordering::Relaxed));
-                Running {
-                    request: slot.request.load(Ordering::Relaxed),
-                    started_us: slot.started_us.load(Ordering::Relaxed),
-                    line: line
-                        .map(|b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' })
-                        .collect(),
-                }
-            })
-            .collect()
+        (0..self.threads).filter_map(|thread| self.running_on(process, thread)).collect()
+    }
+
+    /// What one of its threads is running.
+    pub fn running_on(&self, process: usize, thread: usize) -> Option<Running> {
+        let slot = self.slot(process, thread);
+        if slot.active.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let len = (slot.len.load(Ordering::Relaxed) as usize).min(LINE);
+        let line = slot.line[..len].iter().map(|cell| cell.load(Ordering::Relaxed));
+        let shown = |b: u8| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' };
+        Some(Running {
+            request: slot.request.load(Ordering::Relaxed),
+            started_us: slot.started_us.load(Ordering::Relaxed),
+            line: line.map(shown).collect(),
+        })
     }
 
     /// Whether a thread of the process runs this request now.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 
+use super::activity::Activity;
 use super::connection::Connection;
 use super::writer::Writer;
 use crate::exchange::{BodyError, Disconnected, Exchange};
@@ -20,6 +21,8 @@ pub struct Served {
     /// Method and URI, for lines that nginx does not take any more.
     line: Box<[u8]>,
     over: AtomicBool,
+    /// Who is to know of reading and writing.
+    stirs: Option<Arc<Activity>>,
 }
 
 impl Served {
@@ -29,6 +32,7 @@ impl Served {
         request: &Request<'_>,
         line: &[u8],
         rest: &[u8],
+        stirs: Option<Arc<Activity>>,
     ) -> Arc<Self> {
         connection.writer().begin();
         connection.body().begin(request.flags & NO_BODY == 0, rest);
@@ -37,6 +41,7 @@ impl Served {
             head_only: request.flags & HEAD_ONLY != 0,
             line: line.into(),
             over: AtomicBool::new(false),
+            stirs,
         })
     }
 
@@ -48,6 +53,12 @@ impl Served {
             || writer.end(&self.connection.socket, outcome, goaway).is_err()
         {
             self.connection.lose();
+        }
+    }
+
+    fn stir(&self) {
+        if let Some(activity) = &self.stirs {
+            activity.stir();
         }
     }
 
@@ -81,6 +92,7 @@ impl Served {
 impl Exchange for Served {
     fn read(&self, buf: &mut [u8]) -> Result<usize, BodyError> {
         let connection = &self.connection;
+        self.stir();
         loop {
             let mut body = connection.body();
             if self.over.load(Ordering::Relaxed) {
@@ -118,11 +130,13 @@ impl Exchange for Served {
     }
 
     fn send(&self, block: &[u8]) -> Result<(), Disconnected> {
+        self.stir();
         let block = if self.head_only { &[] } else { block };
         self.send_frames(|writer| writer.data(&self.connection.socket, block))
     }
 
     fn send_last(&self, block: &[u8]) -> Result<(), Disconnected> {
+        self.stir();
         let block = if self.head_only { &[] } else { block };
         self.send_frames(|writer| writer.last(&self.connection.socket, block))
     }

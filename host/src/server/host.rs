@@ -13,6 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
+use super::activity::Activity;
 use super::connection::Connection;
 use super::registry::Registry;
 use super::serve::Serve;
@@ -42,6 +43,10 @@ pub struct HostConfig {
     pub reports: Arc<Reports>,
     /// Number of the process in the report.
     pub process: usize,
+    /// Where they say since when, for as many threads.
+    pub activity: Arc<Activity>,
+    /// Whether reading and writing counts as activity.
+    pub stirs: bool,
 }
 
 /// Threads that serve exchanges. Dropping it lets the threads end by themselves.
@@ -63,6 +68,8 @@ pub(super) struct Shared {
     left: Condvar,
     pub reports: Arc<Reports>,
     pub process: usize,
+    pub activity: Arc<Activity>,
+    pub stirs: bool,
     count: u16,
 }
 
@@ -93,6 +100,8 @@ impl Host {
             left: Condvar::new(),
             reports: config.reports,
             process: config.process,
+            activity: config.activity,
+            stirs: config.stirs,
             count: config.threads.max(1),
         };
         shared.epoll.add(&shared.ended, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
@@ -145,6 +154,16 @@ impl Host {
     /// What the threads report.
     pub fn reports(&self) -> &Arc<Reports> {
         &self.shared.reports
+    }
+
+    /// Number of the process in the report.
+    pub fn process(&self) -> usize {
+        self.shared.process
+    }
+
+    /// Request threads.
+    pub fn threads(&self) -> u16 {
+        self.shared.count
     }
 
     /// A planned end: asks nginx to close its connections and serves what comes until then. Returns
@@ -316,6 +335,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         *lock(&self.0.alive) -= 1;
         self.0.left.notify_all();
+        self.0.activity.wake();
     }
 }
 

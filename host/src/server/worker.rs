@@ -11,7 +11,7 @@ use super::host::{Shared, Wake};
 use super::request::{Next, ReadError, RequestBuffer};
 use super::serve::Serve;
 use crate::exchange::Exchange;
-use crate::wire::Request;
+use crate::wire::{Request, QUIET};
 
 /// How long a thread waits for the rest of a request body that the application did not read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,6 +20,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn run(shared: &Shared, index: usize, serve: Box<dyn Serve>) {
     let mut worker =
         Worker { shared, index, serve, buffer: RequestBuffer::new(), line: Vec::new() };
+    shared.activity.enter(index);
     loop {
         match shared.wait() {
             Wake::End => return,
@@ -73,14 +74,18 @@ impl Worker<'_> {
         let (payload, rest) = self.buffer.split();
         let request = Request::decode(payload)?;
         describe(&request, &mut self.line);
-        let served = Served::begin(connection, &request, &self.line, rest);
         let shared = self.shared;
+        let quiet = request.flags & QUIET != 0;
+        let stirs = (shared.stirs && !quiet).then(|| Arc::clone(&shared.activity));
+        let served = Served::begin(connection, &request, &self.line, rest, stirs);
+        shared.activity.begin(self.index, quiet);
         shared.reports.take_up(shared.process, self.index, request.id, now_us(), &self.line);
         let exchange: Arc<dyn Exchange> = Arc::clone(&served) as _;
         let outcome = self.serve.serve(&request, &exchange);
         let bad = connection.body().bad_frame();
         served.finish(outcome, shared.is_draining());
         shared.reports.lay_down(shared.process, self.index);
+        shared.activity.end(self.index);
         match bad {
             Some(bad) => Err(bad.into()),
             None if connection.is_lost() => Ok(false),

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Change, Wish};
+use super::{Reason, Wish};
 
 /// Longest packet, in bytes.
 const LONGEST: usize = 64 << 10;
@@ -20,6 +20,8 @@ pub enum Word {
     Ready,
     /// It finishes what it has.
     Draining,
+    /// It has run all that it may, and waits to be let go.
+    Spent,
     /// It needs a successor.
     Replace(Wish),
 }
@@ -27,10 +29,10 @@ pub enum Word {
 /// What the supervisor says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// The successor has taken over.
-    HandOver,
-    /// There is no successor for this change.
-    Stay(Change),
+    /// A successor, started for this reason, has taken over.
+    HandOver(Reason),
+    /// There is no successor for this reason.
+    Stay(Reason),
 }
 
 /// What the other side has said.

@@ -14,8 +14,6 @@ use crate::succession::{Control, Heard, Wish, Word};
 /// One of the `processes=` of a group.
 pub struct Slot {
     pub group: usize,
-    /// The seat of the current process; its successor after a crash gets the same.
-    pub seat: usize,
     /// Where the processes' lines go.
     pub log: Arc<LogFile>,
     pub backoff: Backoff,
@@ -27,17 +25,30 @@ pub struct Slot {
     pub retiring: Vec<Child>,
     /// When to start the next current process.
     pub due: Option<Instant>,
-    /// What a successor is to be started for, as soon as there is a seat.
-    pub wish: Option<Wish>,
-    /// The current process knows that there is no seat for its successor yet.
-    pub told: bool,
+    /// The successor that is to be started next.
+    pub pending: Option<Pending>,
     /// No successor is started before.
     pub rest_until: Option<Instant>,
+}
+
+/// A successor that has not been started yet.
+pub struct Pending {
+    pub wish: Wish,
+    pub since: Instant,
+    /// The current process knows that there is no seat for it yet.
+    pub told: bool,
+}
+
+impl Pending {
+    pub fn new(wish: Wish) -> Self {
+        Pending { wish, since: Instant::now(), told: false }
+    }
 }
 
 /// A running daemon process.
 pub struct Child {
     pub pid: Pid,
+    /// Its place in the group's tables, from start to end.
     pub seat: usize,
     /// `None` once the process has closed its end.
     pub control: Option<Control>,
@@ -47,6 +58,8 @@ pub struct Child {
     pub started: Instant,
     pub ready_since: Option<Instant>,
     pub draining: bool,
+    /// When it is killed if it has not ended by itself.
+    pub kill_at: Option<Instant>,
 }
 
 impl Child {
@@ -55,9 +68,15 @@ impl Child {
         self.ready_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Kills a process that is not to take over, whatever it has said meanwhile.
-    pub fn give_up(&mut self) {
+    /// Whether the time has come to kill it.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.kill_at.is_some_and(|at| at <= now)
+    }
+
+    /// Kills a process, whatever it has said meanwhile.
+    pub fn kill(&mut self) {
         self.control = None;
+        self.kill_at = None;
         // Not reaped yet, so the pid is still this child's.
         let _ = kill(self.pid, Signal::SIGKILL);
     }
@@ -76,11 +95,11 @@ impl Child {
         let fits = match &word {
             Word::Ready => self.ready_since.is_none() && !self.draining,
             Word::Draining => !self.draining,
-            Word::Replace(_) => self.ready_since.is_some() && !self.draining,
+            Word::Spent | Word::Replace(_) => self.ready_since.is_some() && !self.draining,
         };
         match word {
             Word::Ready if fits => self.ready_since = Some(Instant::now()),
-            Word::Draining => self.draining = true,
+            Word::Draining | Word::Spent => self.draining = true,
             _ => {}
         }
         fits.then_some(word)
@@ -96,15 +115,34 @@ pub enum Role {
 }
 
 impl Slot {
+    /// A slot of a group without a process.
+    pub fn new(group: usize, log: Arc<LogFile>) -> Self {
+        Slot {
+            group,
+            log,
+            backoff: Backoff::default(),
+            current: None,
+            successor: None,
+            retiring: Vec::new(),
+            due: None,
+            pending: None,
+            rest_until: None,
+        }
+    }
+
     /// All its processes.
     pub fn children(&self) -> impl Iterator<Item = &Child> {
         self.current.iter().chain(&self.successor).chain(&self.retiring)
     }
 
+    /// All its processes.
+    pub fn children_mut(&mut self) -> impl Iterator<Item = &mut Child> {
+        self.current.iter_mut().chain(&mut self.successor).chain(&mut self.retiring)
+    }
+
     /// One of its processes.
     pub fn child(&mut self, pid: Pid) -> Option<&mut Child> {
-        let children = self.current.iter_mut().chain(&mut self.successor);
-        children.chain(&mut self.retiring).find(|child| child.pid == pid)
+        self.children_mut().find(|child| child.pid == pid)
     }
 
     /// Takes a process out that has ended.
@@ -118,11 +156,6 @@ impl Slot {
         }
         let position = self.retiring.iter().position(|child| child.pid == pid)?;
         Some((self.retiring.swap_remove(position), Role::Retiring))
-    }
-
-    /// Whether the seat is one of its own, now or as soon as a process is due.
-    pub fn sits_on(&self, seat: usize) -> bool {
-        self.seat == seat || self.children().any(|child| child.seat == seat)
     }
 
     /// Writes what a process has logged.

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -42,7 +42,10 @@ pub fn start(
             supervisor,
             level,
             title,
-            succession: Arc::new(Succession::new(theirs)),
+            succession: Arc::new(Succession::new(
+                theirs,
+                Duration::from_secs_f64(group.reload_wait),
+            )),
             wish: wish.as_ref(),
             log: log_end,
         };
@@ -61,6 +64,7 @@ pub fn start(
                 started: Instant::now(),
                 ready_since: None,
                 draining: false,
+                kill_at: None,
             })
         }
         ForkResult::Child => std::process::exit(1),

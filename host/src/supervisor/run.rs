@@ -60,7 +60,7 @@ impl Supervisor {
             if self.stop.is_none() {
                 self.start_due();
                 self.start_successors();
-                self.end_slow_successors();
+                self.end_overdue();
             }
             for source in self.wait() {
                 self.handle(source);
@@ -119,10 +119,7 @@ impl Supervisor {
     fn timeout(&self) -> PollTimeout {
         let next = match &self.stop {
             Some(stop) => stop.kill_at,
-            None => {
-                let due = self.slots.iter().filter_map(|slot| slot.due);
-                due.chain(self.next_succession()).min()
-            }
+            None => self.next_start().into_iter().chain(self.next_replacement()).min(),
         };
         next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
@@ -181,7 +178,7 @@ impl Supervisor {
         self.stop = Some(Stop { kill_at: (!waits_forever).then(|| Instant::now() + left) });
         for slot in &mut self.slots {
             slot.due = None;
-            slot.wish = None;
+            slot.pending = None;
             for child in slot.children() {
                 self.leases.set_state(slot.group, child.seat, ProcessState::Draining);
             }

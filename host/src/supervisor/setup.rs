@@ -10,7 +10,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{umask, Mode};
 use nix::unistd::{chdir, setsid};
 
-use super::backoff::Backoff;
 use super::child::Slot;
 use super::run::Supervisor;
 use super::SupervisorError;
@@ -52,19 +51,7 @@ pub fn supervisor(
             Some(own) => Arc::new(LogFile::adopt(own)?),
             None => Arc::clone(&log),
         };
-        slots.extend((0..usize::from(group.processes)).map(|seat| Slot {
-            group: index,
-            seat,
-            log: Arc::clone(&group_log),
-            backoff: Backoff::default(),
-            current: None,
-            successor: None,
-            retiring: Vec::new(),
-            due: None,
-            wish: None,
-            told: false,
-            rest_until: None,
-        }));
+        slots.extend((0..group.processes).map(|_| Slot::new(index, Arc::clone(&group_log))));
     }
     let wakeups = config.wakeups.iter().copied().map(own).collect::<Result<_, _>>()?;
     let lifeline = own(config.lifeline)?;

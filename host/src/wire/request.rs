@@ -13,6 +13,9 @@ pub const ONCE: u8 = 8;
 /// Request flag: it has been sent before, and rejected.
 pub const AGAIN: u8 = 16;
 
+/// Request flag: it does not count as activity of its process (`wsgi_ignore_activity`).
+pub const QUIET: u8 = 32;
+
 const VERSION: u8 = 1;
 
 /// Environ keys that travel as one byte. The byte is the position plus one; zero says that the
@@ -84,7 +87,7 @@ pub struct RequestEncoder {
 /// The target and times of a request, as they travel and as the host sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`], [`ONCE`], [`AGAIN`].
+    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`], [`ONCE`], [`AGAIN`], [`QUIET`].
     pub flags: u8,
     /// Unique within the generation; names the request in reports.
     pub id: u64,

@@ -1,5 +1,6 @@
 //! One request: loading, calling, iterating, closing.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,8 +25,11 @@ struct Call<'a> {
     runtime: &'a Runtime,
     interpreter: &'a Interpreter,
     request: &'a Request<'a>,
+    exchange: &'a Arc<dyn Exchange>,
     output: Arc<Output>,
     script: String,
+    /// The request has run for too long, which is its answer.
+    timed_out: Cell<bool>,
 }
 
 /// Runs the application for one request, on an attached thread.
@@ -41,12 +45,14 @@ pub fn serve(
     let scope = Scope::new(exchange);
     let script = String::from_utf8_lossy(request.script).into_owned();
     let output = Output::new(&scope);
-    let call = Call { py, runtime, interpreter, request, output, script };
+    let timed_out = Cell::new(false);
+    let call = Call { py, runtime, interpreter, request, exchange, output, script, timed_out };
     match call.serve(&scope, thread_id, daemon_start) {
         Ok(outcome) => outcome,
         Err(raised) => {
-            Exception::take(py, raised).log(py, b"The WSGI request could not be prepared.");
-            Outcome::Failed
+            let exception = Exception::take(py, raised);
+            exception.log(py, b"The WSGI request could not be prepared.");
+            call.failure(&exception)
         }
     }
 }
@@ -148,6 +154,7 @@ impl Call<'_> {
         }
         let outcome = self.call(&application, environ, Some(events))?;
         let status = match (self.output.status(), outcome) {
+            _ if self.timed_out.get() => 504,
             (Some(status), _) => status,
             (None, Outcome::Failed) => 500,
             (None, _) => 0,
@@ -173,7 +180,15 @@ impl Call<'_> {
             &self.output,
             events.cloned(),
         )?;
-        let logged = |raised| self.report(Exception::take(py, raised), events);
+        let logged = |raised| {
+            let exception = Exception::take(py, raised);
+            let failure = match self.output.is_committed() {
+                true => Outcome::Aborted,
+                false => self.failure(&exception),
+            };
+            self.report(exception, events);
+            failure
+        };
         let called = application.call(&[environ, &start]);
         let outcome = called.map_err(logged).and_then(|result| {
             let sent = self.respond(&result).map_err(logged);
@@ -187,9 +202,23 @@ impl Call<'_> {
             }
             Ok(Sent::Yes) if self.output.is_whole(py, self.is_head()) => Outcome::Complete,
             Ok(Sent::Yes) => Outcome::Aborted,
-            Err(()) if self.output.is_committed() => Outcome::Aborted,
-            Err(()) => Outcome::Failed,
+            Err(failure) => failure,
         })
+    }
+
+    /// How an exchange without a response ends after an exception. One that was told to stop
+    /// (`interrupt-timeout=`) is answered 504.
+    fn failure(&self, exception: &Exception) -> Outcome {
+        let timeout = &self.interpreter.objects(self.py).api.request_timeout;
+        if !exception.is_a(timeout) {
+            return Outcome::Failed;
+        }
+        self.timed_out.set(true);
+        let nothing = [(b"Content-Length".to_vec(), b"0".to_vec())];
+        match self.exchange.respond(504, b"504 Gateway Timeout", &nothing) {
+            Ok(()) => Outcome::Complete,
+            Err(_) => Outcome::Failed,
+        }
     }
 
     fn is_head(&self) -> bool {

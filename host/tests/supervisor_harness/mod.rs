@@ -12,7 +12,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use ngx_wsgi_host::config::{ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig};
+use ngx_wsgi_host::config::{
+    ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig, Timers,
+};
 use ngx_wsgi_host::scoreboard::{seats, GroupShape, Leases, ProcessState, Reports, Shape};
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -56,6 +58,8 @@ pub fn group(name: &str) -> GroupConfig {
         locale: None,
         display_name: None,
         shutdown_timeout: 5,
+        timers: Timers::default(),
+        reload_wait: 0.0,
         error_log: None,
         listeners: Vec::new(),
         report: -1,

@@ -1,0 +1,83 @@
+//! The Python stacks of a process that is in trouble, for the log.
+
+use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::python::Runtime;
+use crate::scoreboard::Reports;
+use crate::server::{Activity, Busy, Host};
+
+/// How long the GIL is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What shows the stacks.
+#[derive(Clone)]
+pub struct Stacks {
+    runtime: Option<Arc<Runtime>>,
+    activity: Arc<Activity>,
+    reports: Arc<Reports>,
+    process: usize,
+    threads: u16,
+}
+
+impl Stacks {
+    pub fn new(runtime: Option<Arc<Runtime>>, activity: Arc<Activity>, host: &Host) -> Self {
+        let (reports, process) = (Arc::clone(host.reports()), host.process());
+        Stacks { runtime, activity, reports, process, threads: host.threads() }
+    }
+
+    /// Logs the stacks of all threads, or of one. Gives up when the GIL cannot be had, and shows what
+    /// can be shown without.
+    pub fn log(&self, only: Option<u64>) {
+        let (done, wait) = channel();
+        let this = self.clone();
+        let write = move || {
+            this.write(only);
+            // Fails when nobody waits any more.
+            let _ = done.send(());
+        };
+        let spawned = thread::Builder::new().name("wsgi-stacks".into()).spawn(write);
+        if spawned.is_err() || wait.recv_timeout(PATIENCE).is_err() {
+            self.dump_without_gil();
+        }
+    }
+
+    /// The same without a limit.
+    pub fn write(&self, only: Option<u64>) {
+        let Some(runtime) = &self.runtime else { return };
+        let names = self.names();
+        for line in runtime.stacks(&names, only).lines() {
+            tracing::error!("{line}");
+        }
+    }
+
+    /// Shows the stacks although somebody keeps the GIL.
+    pub fn dump_without_gil(&self) {
+        let Some(runtime) = &self.runtime else { return };
+        if !runtime.dump_without_gil() {
+            tracing::warn!("this Python cannot show stacks while a thread keeps the GIL");
+        }
+    }
+
+    /// What a thread runs: "wsgi-3, "GET /" (12.3 s)".
+    pub fn describe(&self, busy: Busy) -> String {
+        self.name(busy.thread)
+    }
+
+    fn names(&self) -> Vec<(u64, String)> {
+        let threads = 0..usize::from(self.threads);
+        threads.map(|thread| (self.activity.ident(thread), self.name(thread))).collect()
+    }
+
+    fn name(&self, thread: usize) -> String {
+        let number = thread + 1;
+        let Some(running) = self.reports.running_on(self.process, thread) else {
+            return format!("request thread {number}");
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = (now.as_micros() as u64).saturating_sub(running.started_us) as f64 / 1e6;
+        format!("request thread {number}, running \"{}\" for {seconds:.1} s", running.line)
+    }
+}
