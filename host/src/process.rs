@@ -6,6 +6,7 @@
 mod descriptors;
 mod dispatcher;
 mod environment;
+mod gil_probe;
 mod identity;
 mod lifetime;
 mod monitor;

@@ -157,6 +157,11 @@ impl Runtime {
         self.succession.get().map(Arc::as_ref)
     }
 
+    /// The main interpreter.
+    pub(crate) fn main(&self) -> &Interpreter {
+        &self.main
+    }
+
     /// Where a request thread, known by its number, is in Python.
     pub fn place(&self, id: u32) -> Option<Arc<Place>> {
         lock(&self.places).get(&id).cloned()

@@ -1,7 +1,7 @@
 //! A daemon process between ready and exit.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 
 use super::dispatcher::Dispatcher;
+use super::gil_probe::GilProbe;
 use super::monitor::{Action, Facts, Monitor};
 use super::signals::Signals;
 use super::stacks::Stacks;
@@ -20,9 +21,6 @@ use crate::succession::{Heard, Order, Reason, ScriptIn, Succession, Word};
 
 /// Longest time that idle threads take to leave once nothing holds them.
 const LAST_THREADS: Duration = Duration::from_secs(10);
-
-/// How often the GIL is taken to see that it can be.
-const PROBE: Duration = Duration::from_secs(1);
 
 /// How often a process that finishes its requests looks at those that never will.
 const LOOK: Duration = Duration::from_secs(1);
@@ -70,7 +68,8 @@ impl Life<'_> {
 
     /// The process's main thread is its monitor: nothing here waits for the GIL.
     fn watch(&self) -> End {
-        let gil = self.probe_gil();
+        let probed = self.runtime.as_ref().filter(|_| self.group.timers.deadlock > 0);
+        let gil = probed.and_then(GilProbe::start);
         let mut monitor = Monitor::new(self.group.timers, self.group.threads, Instant::now());
         let mut dispatcher = self.runtime.clone().map(Dispatcher::new);
         let mut draining: Option<Draining> = None;
@@ -78,7 +77,7 @@ impl Life<'_> {
             let now = Instant::now();
             let (starting, started) =
                 self.runtime.as_ref().map_or((None, true), |runtime| runtime.start_of_scripts());
-            let gil = gil.as_ref().map(|gil| *gil.lock().unwrap_or_else(PoisonError::into_inner));
+            let gil = gil.as_ref().map(|gil| gil.last(now));
             let starting = starting.filter(|_| !started);
             let facts = Facts { activity: &self.activity, starting, started, gil };
             while let Some(action) = monitor.due(now, &facts) {
@@ -202,7 +201,7 @@ impl Life<'_> {
             tracing::error!(
                 "Daemon process request time limit exceeded in process '{name}': {line}."
             );
-            stacks.write(Some(ident));
+            stacks.log(Some(ident));
             let Some(place) = runtime.place(busy.thread as u32 + 1) else { return };
             if runtime.interrupt(&place, ident, || activity.is_running(busy)) {
                 tracing::info!("Injected RequestTimeout into {line}.");
@@ -315,28 +314,6 @@ impl Life<'_> {
         };
         // Without the thread the supervisor kills the process a little later.
         let _ = thread::Builder::new().name("wsgi-reaper".into()).spawn(reap);
-    }
-
-    /// Starts the thread that takes the GIL again and again; when it last could.
-    fn probe_gil(&self) -> Option<Arc<Mutex<Instant>>> {
-        let runtime = self.runtime.clone().filter(|_| self.group.timers.deadlock > 0)?;
-        let last = Arc::new(Mutex::new(Instant::now()));
-        let shared = Arc::clone(&last);
-        let probe = move || {
-            let mut probe = runtime.gil_probe();
-            loop {
-                thread::sleep(PROBE);
-                probe();
-                *shared.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            }
-        };
-        match thread::Builder::new().name("wsgi-deadlock".into()).spawn(probe) {
-            Ok(_) => Some(last),
-            Err(error) => {
-                tracing::error!("cannot watch for deadlocks: {error}");
-                None
-            }
-        }
     }
 
     fn tell(&self, word: &Word) {

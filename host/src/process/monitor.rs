@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::gil_probe::LATE;
 use crate::config::Timers;
 use crate::server::{Activity, Busy};
 use crate::succession::{Reason, RETRY};
 
-/// How often the start of the first script is looked for.
-const STARTUP_LOOK: Duration = Duration::from_secs(1);
+/// How often something is looked at that tells nobody.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is to be done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,30 +142,27 @@ impl Monitor {
     /// When to look again.
     pub fn next(&self, now: Instant, facts: &Facts<'_>) -> Option<Instant> {
         let timers = &self.timers;
-        let mut next = Vec::new();
-        let mut timer = |since: Option<Instant>, seconds: u32| {
-            next.extend(since.filter(|_| seconds > 0).map(|since| since + span(seconds)));
-        };
-        timer(facts.gil, timers.deadlock);
-        if !facts.started {
-            timer(facts.starting, timers.startup);
-            next.extend((timers.startup > 0).then_some(now + STARTUP_LOOK));
-        }
-        let mut timer = |since: Option<Instant>, seconds: u32| {
-            next.extend(since.filter(|_| seconds > 0).map(|since| since + span(seconds)));
-        };
-        if let (Some(at), false) = (self.again_at.filter(|at| *at > now), self.asked) {
-            next.push(at);
-        } else if !self.asked {
-            timer(Some(self.born), timers.restart_interval);
-            // Without a request yet, the first that comes is idle no earlier than this.
-            timer(Some(facts.activity.last_stir().unwrap_or(now)), timers.inactivity);
-        }
+        let mut next = vec![
+            after(facts.gil, timers.deadlock),
+            facts.gil.map(|gil| (gil + LATE).max(now + LOOK)),
+            after(facts.starting, timers.startup),
+            (timers.startup > 0 && !facts.started).then_some(now + LOOK),
+        ];
         if timers.request > 0 {
-            next.push(now + self.request_limit);
-            next.extend(facts.activity.busy().filter_map(|busy| self.next_stage(now, busy)));
+            next.push(Some(now + self.request_limit));
+            next.extend(facts.activity.busy().map(|busy| self.next_stage(now, busy)));
         }
-        next.into_iter().min()
+        match self.again_at {
+            _ if self.asked => {}
+            Some(at) if at > now => next.push(Some(at)),
+            _ => {
+                next.push(after(Some(self.born), timers.restart_interval));
+                // Before the first request, one that comes now is idle no earlier than this.
+                let stirred = facts.activity.last_stir().unwrap_or(now);
+                next.push(after(Some(stirred), timers.inactivity));
+            }
+        }
+        next.into_iter().flatten().min()
     }
 
     fn next_stage(&self, now: Instant, busy: Busy) -> Option<Instant> {
@@ -190,8 +188,13 @@ fn span(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into())
 }
 
+/// The end of a timer that is on and has been armed.
+fn after(since: Option<Instant>, seconds: u32) -> Option<Instant> {
+    since.filter(|_| seconds > 0).map(|since| since + span(seconds))
+}
+
 fn passed(now: Instant, since: Option<Instant>, seconds: u32) -> bool {
-    seconds > 0 && since.is_some_and(|since| now >= since + span(seconds))
+    after(since, seconds).is_some_and(|end| now >= end)
 }
 
 #[cfg(test)]
@@ -323,6 +326,6 @@ mod tests {
         assert_eq!(monitor.due(world.after(5), &facts), Some(Action::StartupExpired));
         let facts = Facts { gil: born, ..world.facts() };
         assert_eq!(monitor.due(world.after(5), &facts), Some(Action::Deadlocked));
-        assert_eq!(monitor.next(world.born, &facts), Some(world.born + span(5)));
+        assert_eq!(monitor.next(world.born, &facts), Some(world.born + LATE));
     }
 }

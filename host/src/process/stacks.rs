@@ -1,10 +1,13 @@
 //! The Python stacks of a process that is in trouble, for the log.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::python::interpreter::Interpreter;
+use crate::python::object::Py;
 use crate::python::Runtime;
 use crate::scoreboard::Reports;
 use crate::server::{Activity, Busy, Host};
@@ -31,24 +34,33 @@ impl Stacks {
     /// Logs the stacks of all threads, or of one. Gives up when the GIL cannot be had, and shows what
     /// can be shown without.
     pub fn log(&self, only: Option<u64>) {
+        let Some(runtime) = &self.runtime else { return };
         let (done, wait) = channel();
-        let this = self.clone();
-        let write = move || {
-            this.write(only);
-            // Fails when nobody waits any more.
-            let _ = done.send(());
-        };
-        let spawned = thread::Builder::new().name("wsgi-stacks".into()).spawn(write);
-        if spawned.is_err() || wait.recv_timeout(PATIENCE).is_err() {
+        let claimed = Arc::new(AtomicBool::new(false));
+        for interpreter in runtime.busy_interpreters() {
+            let (this, claimed, done) = (self.clone(), Arc::clone(&claimed), done.clone());
+            let runtime = Arc::clone(runtime);
+            let write = move || {
+                let write = |py| {
+                    if !claimed.swap(true, Ordering::Relaxed) {
+                        this.write(py, &runtime, &interpreter, only);
+                        // Fails when nobody waits any more.
+                        let _ = done.send(());
+                    }
+                };
+                runtime.visit(&interpreter, write);
+            };
+            // Without threads there is only what can be shown without the GIL.
+            let _ = thread::Builder::new().name("wsgi-stacks".into()).spawn(write);
+        }
+        drop(done);
+        if wait.recv_timeout(PATIENCE).is_err() && !claimed.swap(true, Ordering::Relaxed) {
             self.dump_without_gil();
         }
     }
 
-    /// The same without a limit.
-    pub fn write(&self, only: Option<u64>) {
-        let Some(runtime) = &self.runtime else { return };
-        let names = self.names();
-        for line in runtime.stacks(&names, only).lines() {
+    fn write(&self, py: Py, runtime: &Runtime, interpreter: &Interpreter, only: Option<u64>) {
+        for line in runtime.stacks(py, interpreter, &self.names(), only).lines() {
             tracing::error!("{line}");
         }
     }

@@ -1,6 +1,7 @@
 //! What a process's watchdogs do in Python: raise an exception in another thread, show the stacks of
 //! all threads, see whether the GIL can still be had.
 
+use std::collections::HashSet;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use pyo3::ffi;
 
 use super::interpreter::Interpreter;
-use super::object::PyResult;
+use super::object::{Py, PyResult};
 use super::thread_state::ThreadState;
 use super::Runtime;
 
@@ -47,55 +48,65 @@ impl Runtime {
         let pointer = place.interpreter.load(Ordering::Relaxed);
         // SAFETY: interpreters live as long as the runtime.
         let Some(interpreter) = (unsafe { pointer.as_ref() }) else { return false };
-        // SAFETY: as above; the state is deleted below.
-        let Some(state) = (unsafe { ThreadState::new(interpreter.state()) }) else { return false };
-        let attached = state.attach();
-        // The request ends under the same GIL, so it does not end before the exception is there.
-        let raised = place.interpreter.load(Ordering::Relaxed) == pointer && still() && {
+        let raise = |py: Py| {
+            // The request ends under the same GIL, so it does not end before the exception is there.
+            if place.interpreter.load(Ordering::Relaxed) != pointer || !still() {
+                return false;
+            }
             place.interrupted.store(true, Ordering::Relaxed);
-            let class = &interpreter.objects(attached.py()).api.request_timeout;
+            let class = &interpreter.objects(py).api.request_timeout;
             // SAFETY: attached; a live exception class.
             unsafe { ffi::PyThreadState_SetAsyncExc(ident as _, class.as_ptr()) > 0 }
         };
-        drop(attached);
-        state.delete();
-        raised
+        self.visit(interpreter, raise).unwrap_or(false)
     }
 
-    /// The Python stacks of all threads, or of one, as lines. `names` says what request threads,
-    /// known by identifier, are called. Waits for the GIL.
-    pub fn stacks(&self, names: &[(u64, String)], only: Option<u64>) -> String {
-        // SAFETY: interpreters live as long as the runtime; the state is deleted below.
-        let Some(state) = (unsafe { ThreadState::new(self.main.state()) }) else {
-            return "no memory for a Python thread state".to_owned();
+    /// The interpreters that run requests, and the main one. Before 3.12, a thread that keeps the GIL
+    /// lets it go only for others of the same interpreter: who wants to have it has to ask there.
+    pub fn busy_interpreters(&self) -> Vec<Arc<Interpreter>> {
+        let places = super::lock(&self.places);
+        let busy: HashSet<_> =
+            places.values().map(|place| place.interpreter.load(Ordering::Relaxed)).collect();
+        let is_busy = |interpreter: &Arc<Interpreter>| {
+            interpreter.name.is_empty() || busy.contains(&Arc::as_ptr(interpreter).cast_mut())
         };
+        self.interpreters().into_iter().filter(is_busy).collect()
+    }
+
+    /// Takes the GIL by way of an interpreter and does something with it; `None` without memory.
+    pub fn visit<T>(&self, interpreter: &Interpreter, work: impl FnOnce(Py) -> T) -> Option<T> {
+        // SAFETY: interpreters live as long as the runtime; the state is deleted below.
+        let state = unsafe { ThreadState::new(interpreter.state()) }?;
         let attached = state.attach();
-        let py = attached.py();
+        let done = work(attached.py());
+        drop(attached);
+        state.delete();
+        Some(done)
+    }
+
+    /// The Python stacks of all threads, or of one, as lines, asked for in an interpreter. `names`
+    /// says what request threads, known by identifier, are called.
+    pub fn stacks(
+        &self,
+        py: Py,
+        interpreter: &Interpreter,
+        names: &[(u64, String)],
+        only: Option<u64>,
+    ) -> String {
         let text = || -> PyResult<String> {
             let known = py.dict()?;
             for (ident, name) in names {
                 known.set_item(&py.int(*ident as i64)?, &py.str(name)?)?;
             }
             let only = only.map_or_else(|| Ok(py.none()), |ident| py.int(ident as i64))?;
-            let text = self.main.objects(py).api.stacks.call(&[&known, &only])?;
+            let text = interpreter.objects(py).api.stacks.call(&[&known, &only])?;
             let bytes = text.encode_utf8(c"backslashreplace")?;
             Ok(String::from_utf8_lossy(bytes.as_bytes().unwrap_or_default()).into_owned())
         };
-        let text = text().unwrap_or_else(|raised| {
+        text().unwrap_or_else(|raised| {
             py.clear(raised);
             "the stacks cannot be formatted".to_owned()
-        });
-        drop(attached);
-        state.delete();
-        text
-    }
-
-    /// What tells, again and again, that the GIL can be taken.
-    pub fn gil_probe(&self) -> impl FnMut() {
-        // SAFETY: interpreters live as long as the runtime, which is the process's; the probe's
-        // thread ends with the process, so the state need not be deleted.
-        let state = unsafe { ThreadState::new(self.main.state()) };
-        move || drop(state.as_ref().map(ThreadState::attach))
+        })
     }
 
     /// Writes the Python stacks of all threads to standard error without taking the GIL, which
