@@ -332,6 +332,7 @@ def test_other_signals_are_events(nginx):
 def test_a_successor_that_does_not_load_leaves_the_old_process(nginx):
     start(nginx, "threads=3 processes=2", "wsgi_script_reloading off;")
     pids = set()
+    wait_until(lambda: nginx.log().count("is ready") == 2, "both processes")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         pids |= set(pool.map(lambda _: pid_of(nginx, "/nap?1"), range(2)))
     assert len(pids) == 2
