@@ -2,8 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,8 @@ use crate::config::ErrorLog;
 pub struct LogFile {
     threshold: Level,
     path: Option<PathBuf>,
-    file: Mutex<File>,
+    /// The descriptor that was handed over, which may be the log of others as well.
+    file: Mutex<ManuallyDrop<File>>,
 }
 
 impl LogFile {
@@ -25,11 +26,14 @@ impl LogFile {
     ///
     /// When the descriptor is not open.
     pub fn adopt(log: &ErrorLog) -> io::Result<Self> {
-        // SAFETY: the descriptor number was handed to this process for this log alone; it is only
-        // duplicated here and stays open.
-        let given = unsafe { BorrowedFd::borrow_raw(log.fd) };
-        let file = Mutex::new(given.try_clone_to_owned()?.into());
-        Ok(LogFile { threshold: Level::from_number(log.level), path: log.path.clone(), file })
+        // SAFETY: the descriptor was handed to this process for this log; nobody closes it.
+        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(log.fd) });
+        file.metadata()?;
+        Ok(LogFile {
+            threshold: Level::from_number(log.level),
+            path: log.path.clone(),
+            file: Mutex::new(file),
+        })
     }
 
     /// The least severe level that is written.
@@ -48,27 +52,32 @@ impl LogFile {
         line.extend(text.iter().map(|byte| if harmless(byte) { *byte } else { b' ' }));
         line.push(b'\n');
         let mut file = self.file();
-        self.follow(&mut file);
+        self.follow(&file);
         // A log that cannot be written to leaves nowhere to say so.
         let _ = file.write_all(&line);
     }
 
     /// Follows a rotation that may just have happened.
     pub fn reopen(&self) {
-        self.follow(&mut self.file());
+        self.follow(&self.file());
     }
 
     /// nginx itself makes the new file; until then, and without one, the old file is the log.
-    fn follow(&self, file: &mut File) {
+    fn follow(&self, file: &File) {
         let Some(path) = &self.path else { return };
-        if is_another(path, file) {
-            if let Ok(new) = OpenOptions::new().append(true).open(path) {
-                *file = new;
+        let Some(old) = left_by_its_name(path, file) else { return };
+        let Ok(new) = OpenOptions::new().append(true).open(path) else { return };
+        // Also standard output and error, where this log is theirs: who holds an old log keeps the
+        // disk from being freed when it is deleted.
+        for fd in [libc::STDOUT_FILENO, libc::STDERR_FILENO, file.as_raw_fd()] {
+            if identity(fd) == Some(old) {
+                // SAFETY: replaces one open file by another at a descriptor that stays open.
+                unsafe { libc::dup2(new.as_raw_fd(), fd) };
             }
         }
     }
 
-    fn file(&self) -> MutexGuard<'_, File> {
+    fn file(&self) -> MutexGuard<'_, ManuallyDrop<File>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,11 +91,17 @@ impl Sink for FileSink {
     }
 }
 
-fn is_another(path: &Path, file: &File) -> bool {
-    match (file.metadata(), path.metadata()) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) != (named.dev(), named.ino()),
-        _ => false,
-    }
+/// Device and inode of an open file whose name has become another's.
+fn left_by_its_name(path: &Path, file: &File) -> Option<(u64, u64)> {
+    let (open, named) = (identity(file.as_raw_fd())?, path.metadata().ok()?);
+    (open != (named.dev(), named.ino())).then_some(open)
+}
+
+/// Device and inode of an open file.
+fn identity(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: only asked about, never closed; one that is not open gives an error.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+    file.metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Local time in nginx's format.
