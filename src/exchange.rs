@@ -39,6 +39,7 @@ pub struct Exchange {
     pub lease: Option<Lease>,
     /// Its place in the waiting line.
     pub ticket: Option<u64>,
+    /// Since when it waits for a process, or 0.
     pub queued_msec: usize,
     pub timer: Timer,
     /// The process it was sent to last.

@@ -42,6 +42,14 @@ class Process:
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
+    def thread_states(self):
+        """The state letter of each thread."""
+        found = []
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{task}/stat") as stat:
+                found.append(stat.read().rsplit(")", 1)[1].split()[0])
+        return found
+
     @property
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))

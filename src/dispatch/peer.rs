@@ -14,7 +14,7 @@ use crate::ffi::{code, guard, Request};
 
 /// A request that no process takes up is not sent more often than this. Processes that reject it are
 /// asked to take it as it is well before.
-const ATTEMPTS: u32 = 8;
+pub(super) const ATTEMPTS: u32 = 8;
 
 /// nginx's `peer.init`: one try, by our own rules.
 ///
@@ -61,7 +61,7 @@ unsafe extern "C" fn get_peer(pc: *mut ngx_peer_connection_t, data: *mut c_void)
 /// Supplies a kept connection (`NGX_DONE`), or says where to connect to (`NGX_OK`).
 fn connect(
     pc: &mut ngx_peer_connection_t,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     process: usize,
     incarnation: u32,
 ) -> ngx_int_t {
@@ -75,7 +75,10 @@ fn connect(
             pc.name = std::ptr::from_ref(&address.name).cast_mut();
             match kept {
                 Some(c) => supply(pc, c),
-                None => code::OK,
+                None => {
+                    dispatcher.watch_sent(exchange);
+                    code::OK
+                }
             }
         }
         Place::Embedded => {
@@ -117,6 +120,7 @@ unsafe extern "C" fn free_peer(
     guard("a peer", (), || {
         // SAFETY: as in get_peer.
         let (pc, exchange) = unsafe { (&mut *pc, &mut *data.cast::<Exchange>()) };
+        exchange.timer.clear();
         let Some(lease) = exchange.lease.take() else { return };
         let failed = state & nginx_sys::NGX_PEER_FAILED as ngx_uint_t != 0;
         if failed {

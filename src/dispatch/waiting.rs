@@ -12,6 +12,7 @@ use ngx_wsgi_host::scoreboard::Lease;
 
 use super::dispatcher::{Dispatcher, Place};
 use super::idle::IdlePool;
+use super::peer::ATTEMPTS;
 use super::queue::Queue;
 use crate::exchange::Exchange;
 use crate::ffi::{guard, Request};
@@ -20,6 +21,8 @@ use crate::ffi::{guard, Request};
 const LOOK_AGAIN_MS: usize = 1000;
 /// mod_wsgi's connect-timeout, seconds.
 const CONNECT_TIMEOUT: u32 = 15;
+
+type Handler = unsafe extern "C" fn(*mut ngx_event_t);
 
 /// The waiting requests and idle connections of one place.
 #[derive(Default)]
@@ -196,25 +199,59 @@ impl Dispatcher {
 
     fn look_after(&self, r: Request) {
         let Some(exchange) = Exchange::of(r) else { return };
-        // SAFETY: the event thread's clock.
-        let waited = unsafe { ngx_current_msec }.wrapping_sub(exchange.queued_msec);
-        let station = self.station(exchange.place);
-        let verdict = self.verdict(exchange.place, station, waited);
-        let Some((status, cause)) = verdict else {
-            let address: *mut Exchange = exchange;
-            exchange.timer.set(station.next_look(waited), on_waiting_timer, address, r.log());
+        let Some(status) = self.time_is_up(exchange, on_waiting_timer) else {
             // A worker that died with a wake-up in hand has passed it to nobody.
             return self.serve_soon();
         };
+        self.dequeue(exchange);
+        end_waiting(r, status);
+    }
+
+    /// Watches over a request on a new connection: in the socket of a process that died before it
+    /// accepted it, or of one that never comes, it waits no longer than in the queue.
+    pub(super) fn watch_sent(&self, exchange: &mut Exchange) {
+        // SAFETY: the event thread's clock.
+        let now = unsafe { ngx_current_msec };
+        if exchange.queued_msec == 0 {
+            exchange.queued_msec = now;
+        }
+        let waited = now.wrapping_sub(exchange.queued_msec);
+        let (delay, log) = (self.station(exchange.place).next_look(waited), exchange.request.log());
+        let address: *mut Exchange = exchange;
+        exchange.timer.set(delay, on_sent_timer, address, log);
+    }
+
+    fn look_after_sent(&self, exchange: &mut Exchange) {
+        let Place::Daemon(group) = exchange.place else { return };
+        if exchange.answered() || self.has_taken_up(group, exchange.process, exchange.id) {
+            return;
+        }
+        if self.time_is_up(exchange, on_sent_timer).is_some() {
+            exchange.attempts = ATTEMPTS;
+            exchange.request.time_out_upstream();
+        }
+    }
+
+    /// The status of a request that has waited for too long, which is logged; otherwise it is looked
+    /// after again later.
+    fn time_is_up(&self, exchange: &mut Exchange, handler: Handler) -> Option<u32> {
+        // SAFETY: the event thread's clock.
+        let waited = unsafe { ngx_current_msec }.wrapping_sub(exchange.queued_msec);
+        let (station, log) = (self.station(exchange.place), exchange.request.log());
+        let verdict = self.verdict(exchange.place, station, waited);
+        let Some((status, cause)) = verdict else {
+            let address: *mut Exchange = exchange;
+            exchange.timer.set(station.next_look(waited), handler, address, log);
+            return None;
+        };
         ngx_log_error!(
             nginx_sys::NGX_LOG_ERR,
-            r.log(),
+            log,
             "daemon process group \"{}\": {cause} within {} s",
             exchange.group_name(),
             waited / 1000
         );
-        self.dequeue(exchange);
-        end_waiting(r, status);
+        Some(status)
     }
 
     /// What becomes of a request that has waited this long, in milliseconds; `None`: it goes on
@@ -275,5 +312,13 @@ unsafe extern "C" fn on_waiting_timer(event: *mut ngx_event_t) {
         // SAFETY: the timer lives in the exchange and is cleared before the exchange goes.
         let exchange = unsafe { &*(*event).data.cast::<Exchange>() };
         exchange.dispatcher().look_after(exchange.request);
+    });
+}
+
+unsafe extern "C" fn on_sent_timer(event: *mut ngx_event_t) {
+    guard("a request that was sent", (), || {
+        // SAFETY: as in on_waiting_timer.
+        let exchange = unsafe { &mut *(*event).data.cast::<Exchange>() };
+        exchange.dispatcher().look_after_sent(exchange);
     });
 }

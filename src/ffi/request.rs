@@ -7,7 +7,8 @@ use nginx_sys::{
     ngx_chain_t, ngx_connection_t, ngx_hash_strlow, ngx_http_block_reading, ngx_http_cleanup_add,
     ngx_http_cleanup_pt, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
     ngx_http_get_variable, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_list_part_t, ngx_log_t, ngx_module_t, ngx_pool_cleanup_add, ngx_pool_t, ngx_table_elt_t,
+    ngx_list_part_t, ngx_log_t, ngx_module_t, ngx_pool_cleanup_add, ngx_pool_t, ngx_post_event,
+    ngx_posted_events, ngx_table_elt_t,
 };
 
 use super::{bindings, bytes};
@@ -120,6 +121,19 @@ impl Request {
     /// The upstream, once it was created.
     pub fn upstream(self) -> *mut ngx_http_upstream_t {
         self.get().upstream
+    }
+
+    /// Has nginx end what it does with the upstream, soon, as it does when the upstream does not answer
+    /// in time.
+    pub fn time_out_upstream(self) {
+        // SAFETY: null, or an upstream whose connection, if any, is open and has its read event; this is
+        // what an expired timer of that event leads to.
+        unsafe {
+            let Some(u) = self.upstream().as_mut() else { return };
+            let Some(c) = u.peer.connection.as_mut() else { return };
+            (*c.read).set_timedout(1);
+            ngx_post_event(c.read, std::ptr::addr_of_mut!(ngx_posted_events));
+        }
     }
 
     /// The buffers of the body that was read.
