@@ -12,7 +12,7 @@ T ?= t/
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo demo-stop test unittest t apps validate conformance conformance-quick check nginx-build-test pythons valgrind bench soak install clean
+.PHONY: help build demo demo-stop test unittest t apps validate conformance conformance-quick check nginx-build-test pythons valgrind bench soak zero-loss install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +43,8 @@ conformance: build ## the same requests to Apache with mod_wsgi, and compare (AR
 conformance-quick: build ## a part of that, with some of every section
 	scripts/conformance --quick $(ARGS)
 # Of the tests that take long, those that have an application to themselves.
-VALIDATED = not (test_load or test_lifecycle or test_browser or test_httpie or test_large) or \
-	daemon-4-1 or waiting_requests_go or body_is_visibly_cut
+VALIDATED = not (test_load or test_lifecycle or test_zero_loss or test_crash_loops or test_browser or test_httpie or \
+	test_large) or daemon-4-1 or waiting_requests_go or body_is_visibly_cut
 
 validate: build ## the tests' applications inside wsgiref.validate
 	WSGI_VALIDATE=1 WSGI_MASTER=1 scripts/prove $(T)
@@ -67,6 +67,9 @@ bench: build ## cost of a request, beside nginx with uWSGI
 
 soak: build ## the load tests in full size
 	SOAK=1 scripts/pytest tests/test_load.py $(ARGS)
+
+zero-loss: build ## many reloads and replaced processes under load: no request fails (ZERO_LOSS=50)
+	ZERO_LOSS=$${ZERO_LOSS:-50} scripts/pytest tests/test_zero_loss.py -s $(ARGS)
 
 install: ## copy what `make build` made to $(LIBEXEC)
 	install -d $(LIBEXEC)

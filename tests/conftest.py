@@ -33,12 +33,12 @@ def nginx(request):
     """An nginx to configure and start. After the test, nothing of it may be left."""
     server = Nginx()
     yield server
-    killed, sockets, log = server.end()
+    killed, left, log = server.end()
     report = getattr(request.node, "report_call", None)
     if report is not None and report.failed:
         sys.stderr.write(f"\nerror log of {request.node.name}:\n{log[-8000:]}\n")
     assert not killed, f"did not end with nginx: {killed}\n{log[-4000:]}"
-    assert not sockets, f"left over: {sockets}"
+    assert not left, f"left over: {left}"
     for line in log.splitlines():
         assert "panicked" not in line and "exited on signal 11" not in line, line
         if VALIDATE:

@@ -20,6 +20,11 @@ VALIDATE = os.environ.get("WSGI_VALIDATE") == "1"
 VALIDATED = (ROOT / "t" / "lib" / "validated.py").read_text()
 
 
+def shared_memory():
+    """Named shared memory of the machine; browsers that others run make and remove theirs all the time."""
+    return {path for path in Path("/dev/shm").glob("*") if "chromium" not in path.name.lower()}
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -38,6 +43,7 @@ class Nginx:
         self.pid_file = self.dir / "nginx.pid"
         self.error_log = self.dir / "logs" / "error.log"
         self.master = None
+        self.shared_memory = shared_memory()
 
     @property
     def url(self):
@@ -191,7 +197,8 @@ class Nginx:
         return [p for p in descendants() if p.state == "Z" and p.parent != os.getpid()]
 
     def end(self):
-        """The end of a test, whatever became of it. Leaves nothing; says whether it had to kill."""
+        """The end of a test, whatever became of it. Leaves nothing; says what it had to kill, and which
+        sockets and named shared memory were left. (What has no name went with the processes.)"""
         killed = []
         for number, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 20)):
             if number == signal.SIGTERM:
@@ -209,7 +216,7 @@ class Nginx:
                 break
             except AssertionError:
                 pass
-        sockets = self.sockets()
+        left = [*self.sockets(), *sorted(shared_memory() - self.shared_memory)]
         log = self.log()
         shutil.rmtree(self.dir, ignore_errors=True)
-        return killed, sockets, log
+        return killed, left, log
