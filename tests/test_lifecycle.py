@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -454,3 +455,30 @@ def test_waiting_requests_go_when_their_clients_do(nginx):
 def test_workers_are_not_root(nginx):
     start(nginx)
     assert {worker.status()["Uid"].split()[0] for worker in nginx.workers()} != {"0"}
+
+
+def test_a_supervisor_has_descriptors_for_all_its_processes(nginx):
+    """Processes see the limit that nginx was started with; the supervisor goes as far as it may."""
+    nginx.write(
+        "app.wsgi",
+        """
+        import resource
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]).encode()]
+        """,
+    )
+    nginx.configure(
+        "wsgi_script_alias / {dir}/app.wsgi process-group=app;",
+        http="wsgi_daemon_process app processes=40 threads=1;",
+        main="worker_rlimit_nofile 512;",
+    )
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        nginx.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: len(nginx.daemons()) == 40, lambda: nginx.log()[-2000:])
+    assert get(nginx.port, "/")[2] == b"200"
+    assert "Too many open files" not in nginx.log()

@@ -43,12 +43,11 @@ def who(nginx, name):
 
 
 def is_shared(name):
-    return "/memfd:ngx-wsgi" in name and "/memfd:ngx-wsgi-config" not in name
+    return "/memfd:ngx-wsgi" in name
 
 
 def memfds(process):
-    """Shared memory of ours that a process maps or holds open, each object once. A supervisor's
-    configuration goes with the supervisor."""
+    """Shared memory of ours that a process maps or holds open, each object once."""
     found = set()
     with open(f"/proc/{process.pid}/maps") as maps:
         found |= {line.split()[4] for line in maps if is_shared(line)}

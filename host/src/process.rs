@@ -10,6 +10,7 @@ mod gil_probe;
 mod identity;
 mod lifetime;
 mod monitor;
+mod nofile;
 mod signals;
 mod stacks;
 mod title;
@@ -30,6 +31,7 @@ use crate::server::{with_python, Activity, Host, HostConfig};
 use crate::succession::{Succession, Wish};
 use lifetime::Life;
 
+pub use nofile::Descriptors;
 pub use title::Title;
 
 /// Everything that a new process needs from its supervisor.
@@ -46,6 +48,8 @@ pub struct Start<'a> {
     pub supervisor: Pid,
     /// Least severe level of the group's log.
     pub level: Level,
+    /// How many descriptors it may have; `None` as many as the supervisor.
+    pub descriptors: Option<Descriptors>,
     /// Where the process title goes.
     pub title: Title,
     /// The line to the supervisor, and what goes over it.
@@ -122,6 +126,9 @@ fn set_up(start: &Start<'_>) -> Result<signals::Signals, SetupError> {
     let signals =
         signals::Signals::install().map_err(SetupError::step("install signal handlers"))?;
     environment::set_variables(group);
+    if let Some(descriptors) = start.descriptors {
+        descriptors.restore();
+    }
     let mut keep = vec![group.report, start.succession.control().as_raw_fd(), signals.as_raw_fd()];
     keep.extend(listener_of(start));
     descriptors::close_all_but(&mut keep)?;

@@ -13,9 +13,9 @@ mod replacement;
 mod run;
 mod setup;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -68,9 +68,11 @@ pub fn run(config: RawFd) -> Result<(), SupervisorError> {
 }
 
 fn read_config(fd: RawFd) -> Result<SupervisorConfig, SupervisorError> {
-    // SAFETY: the number comes from whoever started this process for this purpose; the borrow ends
-    // with this statement, and a descriptor that is not open makes the call fail.
-    let mut file = File::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
+    let handed = fs::metadata(format!("/proc/self/fd/{fd}")).map(drop);
+    handed.map_err(|_| SupervisorError::System(Errno::EBADF))?;
+    // SAFETY: open; whoever started this process made it for this purpose, and nothing else in this
+    // process knows the number.
+    let mut file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
     let mut json = String::new();
     file.rewind()?;
     file.read_to_string(&mut json)?;

@@ -13,7 +13,7 @@ use super::child::Child;
 use super::lines::LogPipe;
 use crate::config::{GroupConfig, SupervisorConfig};
 use crate::log::Level;
-use crate::process::{self, Start, Title};
+use crate::process::{self, Descriptors, Start, Title};
 use crate::succession::{Control, Succession, Wish};
 
 /// Forks a process of `group` for `seat`. Returns in the supervisor only.
@@ -23,7 +23,7 @@ pub fn start(
     seat: usize,
     wish: Option<Wish>,
     level: Level,
-    title: Title,
+    (title, descriptors): (Title, Option<Descriptors>),
 ) -> Result<Child, Errno> {
     let (ours, theirs) = Control::pair()?;
     let (log, log_end) = pipe2(OFlag::O_CLOEXEC)?;
@@ -42,6 +42,7 @@ pub fn start(
             supervisor,
             level,
             title,
+            descriptors,
             succession: Arc::new(Succession::new(
                 theirs,
                 Duration::from_secs_f64(group.reload_wait),

@@ -1,12 +1,12 @@
 //! Starting, watching and burying processes.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::socket::{accept4, SockFlag};
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
-use nix::unistd::{close, write, Pid};
+use nix::unistd::{write, Pid};
 
 use super::child::{Child, Role, Slot};
 use super::run::Supervisor;
@@ -14,6 +14,9 @@ use super::{death, fork};
 use crate::config::GroupConfig;
 use crate::scoreboard::{seats, ProcessState, Reports};
 use crate::succession::{Wish, Word};
+
+/// Pause of a supervisor that is out of descriptors or memory.
+const EXHAUSTED: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     /// Starts the processes whose time has come, as long as there are seats.
@@ -24,12 +27,14 @@ impl Supervisor {
             if slot.due.is_none_or(|due| due > now) {
                 continue;
             }
-            let Some(seat) = self.vacant_seats(slot.group).next() else { continue };
+            let reserved = slot.reserved.or_else(|| self.vacant_seats(slot.group).next());
+            let Some(seat) = reserved else { continue };
             let started = self.fork(index, seat, None);
             let slot = &mut self.slots[index];
             slot.due = match started {
                 Ok(child) => {
                     slot.current = Some(child);
+                    slot.reserved = None;
                     None
                 }
                 Err(_) => Some(now + slot.backoff.pause(Duration::ZERO)),
@@ -39,7 +44,9 @@ impl Supervisor {
 
     /// When the next process is due.
     pub(super) fn next_start(&self) -> Option<Instant> {
-        let seated = |slot: &&Slot| self.vacant_seats(slot.group).next().is_some();
+        let seated = |slot: &&Slot| {
+            slot.reserved.is_some() || self.vacant_seats(slot.group).next().is_some()
+        };
         self.slots
             .iter()
             .filter(|slot| slot.due.is_some())
@@ -59,7 +66,8 @@ impl Supervisor {
         let group = &self.config.groups[slot.group];
         self.leases.begin(slot.group, seat);
         let level = slot.log.threshold();
-        fork::start(&self.config, group, seat, wish, level, self.title).inspect_err(|errno| {
+        let own = (self.title, self.descriptors);
+        fork::start(&self.config, group, seat, wish, level, own).inspect_err(|errno| {
             self.leases.set_state(slot.group, seat, ProcessState::Gone);
             tracing::error!(
                 level = 2u64,
@@ -70,13 +78,11 @@ impl Supervisor {
         })
     }
 
-    /// The seats of a group that nobody sits on.
+    /// The seats of a group that nobody sits on or is to sit on.
     pub(super) fn vacant_seats(&self, group: usize) -> impl Iterator<Item = usize> + '_ {
         let all = usize::from(seats(self.config.groups[group].processes));
-        (0..all).filter(move |seat| {
-            let slots = self.slots.iter().filter(|slot| slot.group == group);
-            !slots.flat_map(Slot::children).any(|child| child.seat == *seat)
-        })
+        let needed = move |seat| self.slots.iter().any(|s| s.group == group && s.needs(seat));
+        (0..all).filter(move |seat| !needed(*seat))
     }
 
     pub(super) fn listener(&self, group: usize, seat: usize) -> BorrowedFd<'_> {
@@ -85,12 +91,22 @@ impl Supervisor {
         unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
-    /// Closes a connection that came for a process which has ended meanwhile. nginx sees that nobody
-    /// took the request up and sends it again.
+    /// Closes the connections that came for a process which has ended meanwhile. nginx sees that
+    /// nobody took the requests up and sends them again.
     pub(super) fn send_away(&self, group: usize, seat: usize) {
         let listener = self.config.groups[group].listeners[seat].fd;
-        if let Ok(connection) = accept4(listener, SockFlag::SOCK_CLOEXEC) {
-            let _ = close(connection);
+        // Closed together at the end: what is sent again at once may come here again.
+        let mut stragglers = Vec::new();
+        loop {
+            match accept4(listener, SockFlag::SOCK_CLOEXEC) {
+                // SAFETY: a new descriptor that nobody else knows.
+                Ok(connection) => stragglers.push(unsafe { OwnedFd::from_raw_fd(connection) }),
+                Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+                Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => {
+                    return std::thread::sleep(EXHAUSTED)
+                }
+                Err(_) => return,
+            }
         }
     }
 
@@ -172,7 +188,12 @@ impl Supervisor {
             return;
         }
         match role {
-            Role::Current => slot.succeed(&child),
+            Role::Current => {
+                slot.succeed(&child);
+                slot.reserved = slot.due.map(|_| child.seat);
+                let group = slot.group;
+                self.send_away(group, child.seat);
+            }
             Role::Successor if !overtaken => self.keep_current(index, child),
             Role::Successor | Role::Retiring => {}
         }

@@ -50,7 +50,7 @@ impl Supervisor {
     /// A seat that no slot without a process will need.
     fn seat_of_successor(&self, group: usize) -> Option<usize> {
         let slots = self.slots.iter().filter(|slot| slot.group == group);
-        let needed = slots.filter(|slot| slot.current.is_none()).count();
+        let needed = slots.filter(|slot| slot.current.is_none() && slot.reserved.is_none()).count();
         self.vacant_seats(group).nth(needed)
     }
 

@@ -15,7 +15,7 @@ use nix::unistd::{read, Pid};
 use super::child::{Child, Slot};
 use crate::config::SupervisorConfig;
 use crate::log::LogFile;
-use crate::process::Title;
+use crate::process::{Descriptors, Title};
 use crate::scoreboard::{Leases, ProcessState};
 
 /// What daemon processes get beyond their own shutdown timeout before they are killed.
@@ -31,6 +31,7 @@ pub struct Supervisor {
     pub(super) slots: Vec<Slot>,
     pub(super) log: Arc<LogFile>,
     pub(super) title: Title,
+    pub(super) descriptors: Option<Descriptors>,
     pub(super) stop: Option<Stop>,
 }
 

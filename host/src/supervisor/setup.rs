@@ -15,7 +15,7 @@ use super::run::Supervisor;
 use super::SupervisorError;
 use crate::config::SupervisorConfig;
 use crate::log::LogFile;
-use crate::process::Title;
+use crate::process::{Descriptors, Title};
 use crate::scoreboard::{seats, GroupShape, Leases, Shape};
 
 /// The signals the supervisor reads; of all others only SIGPIPE is not left at its default.
@@ -56,7 +56,19 @@ pub fn supervisor(
     let wakeups = config.wakeups.iter().copied().map(own).collect::<Result<_, _>>()?;
     let lifeline = own(config.lifeline)?;
     let stop = None;
-    Ok(Supervisor { config, leases, wakeups, lifeline, signals, slots, log, title, stop })
+    let descriptors = Descriptors::raise();
+    Ok(Supervisor {
+        config,
+        leases,
+        wakeups,
+        lifeline,
+        signals,
+        slots,
+        log,
+        title,
+        descriptors,
+        stop,
+    })
 }
 
 fn signals() -> Result<SignalFd, Errno> {
