@@ -3,6 +3,7 @@
 mod aliases;
 mod commands;
 mod daemon;
+mod imports;
 mod location;
 mod main;
 mod obsolete;

@@ -12,5 +12,5 @@ mod queue;
 mod waiting;
 
 pub use dispatcher::{Dispatcher, Place};
-pub use embedded::stop as stop_embedded;
+pub use embedded::{start_early as start_embedded_early, stop as stop_embedded};
 pub use peer::init_peer;

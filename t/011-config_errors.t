@@ -34,10 +34,10 @@ wsgi_daemon_process g processes=two;
 
 
 
-=== TEST 5: no threads
+=== TEST 5: threads that are no number
 --- config_error
-wsgi_daemon_process g threads=0;
---- error: "0"
+wsgi_daemon_process g threads=few;
+--- error: "few"
 
 
 

@@ -234,7 +234,8 @@ def application(environ, start_response):
     start_response('200 OK', [])
     return [b'ok']
 --- config
-wsgi_script_alias / @DIR@/app.wsgi @GROUP@ application-group=some;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+wsgi_application_group some;
 --- request
 GET /
 --- response_body: ok

@@ -49,9 +49,12 @@ def application(environ, start_response):
 """
 
 SERVER = """
-    wsgi_script_alias /one {dir}/app.wsgi GROUP application-group=one;
-    wsgi_script_alias /two {dir}/app.wsgi GROUP application-group=two;
-    wsgi_script_alias / {dir}/app.wsgi GROUP "application-group=%{GLOBAL}";
+    wsgi_application_group "%{GLOBAL}";
+    location /one { wsgi_application_group one; }
+    location /two { wsgi_application_group two; }
+    wsgi_script_alias /one {dir}/app.wsgi GROUP;
+    wsgi_script_alias /two {dir}/app.wsgi GROUP;
+    wsgi_script_alias / {dir}/app.wsgi GROUP;
     """
 
 

@@ -95,6 +95,7 @@ impl Api {
         set("_python_eggs", py.path_list(eggs.iter().map(Vec::as_slice)))?;
         set("_restrict_stdin", Ok(py.bool(config.python.restrict_stdin)))?;
         set("_restrict_stdout", Ok(py.bool(config.python.restrict_stdout)))?;
+        set("_service", Ok(py.bool(config.service)))?;
         set("_restrict_signal", Ok(py.bool(config.python.restrict_signal)))?;
         add_functions(
             py,

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::succession::ScriptIn;
+
 /// The configuration of one generation's supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SupervisorConfig {
@@ -102,7 +104,7 @@ pub struct GroupConfig {
     pub processes: u16,
     /// Whether `processes=` was written: that alone makes `wsgi.multiprocess` true.
     pub multiprocess: bool,
-    /// `threads=`: request threads of each process, 1 or more.
+    /// `threads=`: request threads of each process; 0 makes it a service, see [`Self::is_service`].
     pub threads: u16,
     /// Who the processes run as; `None` when nginx was not started as root.
     pub credentials: Option<Credentials>,
@@ -138,10 +140,20 @@ pub struct GroupConfig {
     /// Error log of the server the group belongs to, where it is not nginx's main one.
     pub error_log: Option<ErrorLog>,
     /// One listening unix socket for each of the group's [`crate::scoreboard::seats`], bound by
-    /// nginx.
+    /// nginx; none for a service.
     pub listeners: Vec<Listener>,
     /// The group's report, a memfd of [`crate::scoreboard::Reports`].
     pub report: RawFd,
+    /// What its processes load before they say that they are ready, in this order.
+    #[serde(default)]
+    pub imports: Vec<ScriptIn>,
+}
+
+impl GroupConfig {
+    /// Whether its processes take no requests and only run their scripts (mod_wsgi semantics b.6).
+    pub fn is_service(&self) -> bool {
+        self.threads == 0
+    }
 }
 
 /// What ends or replaces a daemon process (mod_wsgi semantics b.3): seconds, 0 for never.
@@ -228,6 +240,10 @@ pub struct RuntimeConfig {
     pub multiprocess: bool,
     /// `wsgi.run_once`.
     pub run_once: bool,
+    /// Scripts to load before any request, in this order.
+    pub imports: Vec<ScriptIn>,
+    /// The process runs its scripts and nothing else, see [`GroupConfig::is_service`].
+    pub service: bool,
 }
 
 impl RuntimeConfig {

@@ -11,6 +11,7 @@ mod identity;
 mod lifetime;
 mod monitor;
 mod nofile;
+mod service;
 mod signals;
 mod stacks;
 mod title;
@@ -25,7 +26,7 @@ use thiserror::Error;
 
 use crate::config::{GroupConfig, PythonConfig, RuntimeConfig};
 use crate::log::{Level, PipeSink};
-use crate::python::Runtime;
+use crate::python::{Imported, Runtime};
 use crate::scoreboard::{seats, MappingError, Reports};
 use crate::server::{with_python, Activity, Host, HostConfig};
 use crate::succession::{Succession, Wish};
@@ -152,12 +153,15 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
     // Without Python the process stays, and says why to every request: what is wrong is in the
     // configuration, and the next process would be no better.
     let runtime = Runtime::start(runtime_config(group, start.python));
-    match (&runtime, start.wish) {
-        (Err(error), _) => {
-            tracing::error!(level = 2u64, "daemon process group \"{}\": {error}", group.name);
-        }
-        (Ok(runtime), Some(wish)) => preload(runtime, wish)?,
-        (Ok(_), None) => {}
+    if let Err(error) = &runtime {
+        tracing::error!(level = 2u64, "daemon process group \"{}\": {error}", group.name);
+    }
+    if group.is_service() {
+        let live = |runtime| service::live(group, &start.succession, &signals, runtime);
+        return runtime.as_deref().map_or(Ok(1), live);
+    }
+    if let Ok(runtime) = &runtime {
+        preload(runtime, start.wish)?;
     }
     let most = u64::from(group.timers.maximum_requests);
     let waker = signals.waker().map_err(SetupError::Host)?;
@@ -181,16 +185,23 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
     Ok(life.live())
 }
 
-/// Loads what the process that is to be replaced has loaded, and what has changed first: where that
-/// is not possible, the old process goes on. A script that has been removed is nobody's any more.
-fn preload(runtime: &Arc<Runtime>, wish: &Wish) -> Result<(), SetupError> {
-    let mut main = runtime.thread(0);
-    let changed = wish.reason.change().map(|change| &change.of);
-    let others = wish.loaded.iter().filter(|other| Some(*other) != changed && other.exists());
-    for script in changed.into_iter().chain(others) {
-        if !main.preload(script) {
+/// Loads each script once: what has changed, what the process that is to be replaced has loaded, and
+/// those to import. Where something that it runs cannot be loaded, the old process goes on. A script
+/// that has been removed is nobody's any more.
+fn preload(runtime: &Runtime, wish: Option<&Wish>) -> Result<(), SetupError> {
+    let changed = wish.and_then(|wish| wish.reason.change()).map(|change| &change.of);
+    let loaded = wish.map_or(&[][..], |wish| &wish.loaded);
+    let needed = |script| Some(script) == changed || loaded.contains(script) && script.exists();
+    let mut done = Vec::new();
+    for script in runtime.imports().iter().chain(changed).chain(loaded) {
+        let needed = needed(script);
+        if done.contains(&script) || !needed && !runtime.imports().contains(script) {
+            continue;
+        }
+        if runtime.import(script) != Imported::Loaded && needed {
             return Err(SetupError::Script(script.shown()));
         }
+        done.push(script);
     }
     Ok(())
 }
@@ -220,5 +231,7 @@ fn runtime_config(group: &GroupConfig, python: &PythonConfig) -> RuntimeConfig {
         processes: group.processes,
         multiprocess: group.multiprocess,
         run_once: group.threads == 1 && group.timers.maximum_requests == 1,
+        imports: group.imports.clone(),
+        service: group.is_service(),
     }
 }

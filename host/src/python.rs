@@ -30,6 +30,7 @@ use crate::wire::{Outcome, Request};
 use interpreter::Interpreter;
 use thread_state::ThreadState;
 
+pub use crate::script::Imported;
 pub use home::{Home, HomeError};
 pub use watch::Place;
 
@@ -123,8 +124,13 @@ impl Runtime {
     /// daemons, or interpreters are not to be torn down. Interpreters that have not been told the
     /// `reason` are.
     pub fn stop(&self, reason: &str) {
-        let context = self.config.context();
         self.publish_stopping(reason);
+        self.wind_up();
+    }
+
+    /// [`Self::stop`] without telling anybody.
+    pub fn wind_up(&self) {
+        let context = self.config.context();
         tracing::info!("Destroying sub-interpreters in {context}.");
         self.interpreters().iter().for_each(|interpreter| interpreter.wind_up(&self.config.python));
         tracing::info!("Python runtime has shut down in {context}.");
@@ -145,6 +151,30 @@ impl Runtime {
         let place = Arc::new(Place::default());
         lock(&self.places).insert(id, Arc::clone(&place));
         RequestThread { runtime: Arc::clone(self), id, place, states: HashMap::new() }
+    }
+
+    /// The scripts to load before any request.
+    pub fn imports(&self) -> &[ScriptIn] {
+        &self.config.imports
+    }
+
+    /// Loads a script before any request asks for it: on the thread that called [`Self::start`].
+    /// What went wrong is logged.
+    pub fn import(&self, script: &ScriptIn) -> Imported {
+        let import = AssertUnwindSafe(|| {
+            let interpreter = self.interpreter(&script.application_group)?;
+            let import = |py| crate::script::import(py, self, &interpreter, &script.script);
+            interpreter.with_first(import).ok_or_else(|| "the interpreter is in use".to_owned())
+        });
+        let failed = |cause: &str| {
+            tracing::error!("script '{}' cannot be loaded: {cause}", script.shown());
+            Imported::Failed
+        };
+        match catch_unwind(import) {
+            Ok(Ok(imported)) => imported,
+            Ok(Err(cause)) => failed(&cause),
+            Err(_) => failed("internal error in the WSGI host"),
+        }
     }
 
     /// Has a process with changed scripts replaced, instead of loading them again in place.
@@ -256,25 +286,6 @@ impl RequestThread {
             let Ok(state) = self.state(&interpreter) else { continue };
             let attached = state.attach();
             interpreter.publish_signal(attached.py(), name, number);
-        }
-    }
-
-    /// Loads a script before any request asks for it; whether it could be. Why not was logged.
-    pub fn preload(&mut self, script: &ScriptIn) -> bool {
-        let runtime = Arc::clone(&self.runtime);
-        let preload = AssertUnwindSafe(|| {
-            let (interpreter, state) = self.enter(&runtime, &script.application_group)?;
-            let attached = state.attach();
-            Ok(crate::script::preload(attached.py(), &runtime, &interpreter, &script.script))
-        });
-        let failed = |cause: &str| {
-            tracing::error!("script '{}' cannot be loaded: {cause}", script.shown());
-            false
-        };
-        match catch_unwind(preload) {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err::<_, String>(cause)) => failed(&cause),
-            Err(_) => failed("internal error in the WSGI host"),
         }
     }
 

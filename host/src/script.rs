@@ -37,6 +37,19 @@ pub enum Loaded {
     Failed,
     /// It has changed, and another process has it.
     Elsewhere,
+    /// It has raised SystemExit where that is how a script ends, in a service.
+    Exited,
+}
+
+/// What loading a script ahead of requests has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It has run to its end.
+    Loaded,
+    /// It cannot be loaded; why was logged.
+    Failed,
+    /// The script of a service has ended the process's work with SystemExit.
+    Exited,
 }
 
 /// The namespace of a request's script, loaded when it has to be.
@@ -47,11 +60,15 @@ pub fn load(py: Py, runtime: &Runtime, interpreter: &Interpreter, request: &Requ
     script.logged(script.current(look))
 }
 
-/// Loads a script that no request has asked for yet; whether it could be.
-pub fn preload(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8]) -> bool {
+/// Loads a script that no request has asked for yet.
+pub fn import(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8]) -> Imported {
     let script = Script { py, runtime, interpreter, path };
     let look = Look { changes: false, asks: false, holds: false };
-    matches!(script.logged(script.current(look)), Loaded::Namespace(_))
+    match script.logged(script.current(look)) {
+        Loaded::Namespace(_) => Imported::Loaded,
+        Loaded::Exited => Imported::Exited,
+        Loaded::Failed | Loaded::Elsewhere => Imported::Failed,
+    }
 }
 
 /// How closely to look at a script that has been loaded before.
@@ -230,6 +247,9 @@ impl Script<'_> {
             Err(raised) => {
                 let exception = Exception::take(py, raised);
                 self.interpreter.objects(py).modules.remove_item(name)?;
+                if exception.is_system_exit() && self.runtime.config().service {
+                    return Ok(Loaded::Exited);
+                }
                 let what = if exception.is_system_exit() { "exit in" } else { "exec" };
                 self.log_failure(exception, what);
                 Ok(Loaded::Failed)

@@ -68,6 +68,12 @@ impl Succession {
         &self.control
     }
 
+    /// Says something that needs no answer.
+    pub fn tell(&self, word: &Word) {
+        // Fails when the supervisor has gone, which ends this process anyway.
+        let _ = self.control.say(word);
+    }
+
     /// Asks for a successor because of a change, and with `hold` waits for it. The caller does not
     /// hold the GIL.
     pub fn ask(

@@ -78,7 +78,7 @@ fn read_config(fd: RawFd) -> Result<SupervisorConfig, SupervisorError> {
     file.read_to_string(&mut json)?;
     let config: SupervisorConfig = serde_json::from_str(&json)?;
     for group in &config.groups {
-        let seats = seats(group.processes);
+        let seats = if group.is_service() { 0 } else { seats(group.processes) };
         if group.listeners.len() != usize::from(seats) {
             let (name, listeners) = (group.name.clone(), group.listeners.len());
             return Err(SupervisorError::Listeners(name, listeners, seats));

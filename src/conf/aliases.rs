@@ -63,12 +63,12 @@ impl Aliases {
         self.inherited = own.chain(outer.inherited.iter().cloned()).collect();
     }
 
-    /// Adds a directive's alias; warns when an earlier one of the level takes all its requests.
+    /// Adds a directive's alias, unless it is `off`; warns when an earlier one of the level takes all its requests.
     ///
     /// # Errors
     ///
     /// [`ConfigError`], logged.
-    pub fn add(&mut self, cf: Conf) -> Result<(), ConfigError> {
+    pub fn add(&mut self, cf: Conf) -> Result<Option<Rc<Alias>>, ConfigError> {
         if cf.words().len() == 2 && cf.word(1)? == "off" {
             if self.off {
                 return Err(cf.error("is duplicate"));
@@ -77,9 +77,9 @@ impl Aliases {
                 return Err(cf.error("has nothing to switch \"off\" at this level"));
             }
             self.off = true;
-            return Ok(());
+            return Ok(None);
         }
-        let alias = Alias::read(cf)?;
+        let alias = Rc::new(Alias::read(cf)?);
         if let Some(earlier) = self.own.iter().find(|own| covers(&own.path, &alias.path)) {
             conf_warn(
                 cf.as_ptr(),
@@ -91,8 +91,8 @@ impl Aliases {
                 ),
             );
         }
-        self.own.push(Rc::new(alias));
-        Ok(())
+        self.own.push(Rc::clone(&alias));
+        Ok(Some(alias))
     }
 }
 

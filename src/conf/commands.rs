@@ -9,7 +9,7 @@ use std::rc::Rc;
 use nginx_sys::{
     ngx_command_t, ngx_conf_set_bitmask_slot, ngx_conf_set_bufs_slot, ngx_conf_set_flag_slot,
     ngx_conf_set_msec_slot, ngx_conf_set_path_slot, ngx_conf_set_size_slot,
-    ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_core_srv_conf_t, ngx_http_upstream_conf_t,
+    ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
     ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_FLAG,
     NGX_CONF_TAKE1, NGX_CONF_TAKE1234, NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF,
     NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
@@ -20,8 +20,8 @@ use super::aliases::full_name;
 use super::daemon::DaemonOptions;
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{obsolete, python, LocationConf, MainConf, MapHead, Param};
-use crate::ffi::{enclosing, guard, Conf, ConfigError};
+use super::{imports, obsolete, python, LocationConf, MainConf, MapHead, Param};
+use crate::ffi::{enclosing_server, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
@@ -158,6 +158,7 @@ pub static mut COMMANDS: [ngx_command_t; 56] = [
         setter!(LocationConf, cmd_map_head_to_get),
     ),
     global(c"wsgi_daemon_process", M | S, NGX_CONF_1MORE, setter!(MainConf, cmd_daemon_process)),
+    global(c"wsgi_import_script", M | S, NGX_CONF_1MORE, setter!(MainConf, imports::import_script)),
     global(c"wsgi_socket_prefix", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_socket_prefix)),
     global(c"wsgi_daemon_executable", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_daemon_executable)),
     global(c"wsgi_python_home", M, NGX_CONF_TAKE1, setter!(MainConf, python::home)),
@@ -272,10 +273,14 @@ unsafe fn handle<T>(cf: *mut ngx_conf_t, conf: *mut c_void, handler: Handler<T>)
 }
 
 fn cmd_script_alias(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    conf.aliases.add(cf)?;
-    let group = conf.aliases.own.last().and_then(|alias| alias.process_group.clone());
-    refer_to(cf, group.as_ref());
-    Ok(())
+    let Some(alias) = conf.aliases.add(cf)? else { return Ok(()) };
+    refer_to(cf, alias.process_group.as_ref());
+    main_conf(cf).map_or(Ok(()), |main| imports::preload(cf, main, &alias))
+}
+
+fn main_conf<'a>(cf: Conf) -> Option<&'a mut MainConf> {
+    // SAFETY: this module's index is fixed before the configuration is read.
+    cf.main_conf(unsafe { &*addr_of!(crate::ngx_http_wsgi_module) })
 }
 
 /// Sets a value that may be given once.
@@ -292,9 +297,7 @@ fn refer_to(cf: Conf, setting: Option<&Setting>) {
     let Some(name) = setting.and_then(Setting::fixed).filter(|name| !name.is_empty()) else {
         return;
     };
-    // SAFETY: this module's index is fixed before the configuration is read.
-    let module = unsafe { &*addr_of!(crate::ngx_http_wsgi_module) };
-    if let Some(main) = cf.main_conf::<MainConf>(module) {
+    if let Some(main) = main_conf(cf) {
         main.references.push(GroupReference {
             name: name.to_owned(),
             directive: cf.word(0).unwrap_or_default().to_owned(),
@@ -358,10 +361,7 @@ fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> 
     for index in 2..cf.words().len() {
         options.set(cf.word(index)?).map_err(|error| cf.error(error))?;
     }
-    // SAFETY: the core module's index is fixed before the configuration is read.
-    let core = unsafe { &*addr_of!(nginx_sys::ngx_http_core_module) };
-    let in_server = cf.get().cmd_type == S as ngx_uint_t;
-    let server = in_server.then(|| enclosing::<ngx_http_core_srv_conf_t>(cf, core).cast_const());
+    let server = enclosing_server(cf);
     conf.groups.push(GroupDefinition { name: name.to_owned(), options, place: cf.place(), server });
     Ok(())
 }

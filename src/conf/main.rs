@@ -12,6 +12,7 @@ use ngx_wsgi_host::scoreboard;
 use nix::unistd::{geteuid, Uid, User};
 
 use super::daemon::DaemonOptions;
+use super::imports::Imports;
 use super::python::{check_home, unreadable, PythonSettings};
 use crate::exchange::Neighbours;
 use crate::ffi::{bytes, ConfigError};
@@ -26,6 +27,8 @@ pub struct MainConf {
     pub groups: Vec<GroupDefinition>,
     /// Group names that were written where only a defined group can stand.
     pub references: Vec<GroupReference>,
+    /// What is loaded before any request.
+    pub imports: Imports,
     pub socket_prefix: Option<PathBuf>,
     pub daemon_executable: Option<PathBuf>,
     pub embedded_threads: ngx_int_t,
@@ -65,6 +68,7 @@ impl Default for MainConf {
         MainConf {
             groups: Vec::new(),
             references: Vec::new(),
+            imports: Imports::default(),
             socket_prefix: None,
             daemon_executable: None,
             embedded_threads: crate::ffi::UNSET,
@@ -92,18 +96,24 @@ impl GroupDefinition {
         self.options.threads.unwrap_or(DEFAULT_THREADS)
     }
 
+    /// Whether its processes take no requests and only run their scripts.
+    pub fn is_service(&self) -> bool {
+        self.threads() == 0
+    }
+
     /// Seconds that running requests have when a process ends (mod_wsgi's default: 5).
     pub fn shutdown_timeout(&self) -> u32 {
         self.options.shutdown_timeout.unwrap_or(5)
     }
 
     /// Whether requests of `server` may use the group: one of the `http` level, of the same server,
-    /// or of one with the same name.
+    /// or of one with the same name. A server without a name is like no other.
     pub fn is_visible_from(&self, server: &ngx_http_core_srv_conf_t) -> bool {
         let Some(own) = self.server else { return true };
         // SAFETY: server configurations live as long as the cycle, like this definition.
         std::ptr::eq(own, server)
-            || unsafe { bytes(&(*own).server_name) == bytes(&server.server_name) }
+            || server.server_name.len > 0
+                && unsafe { bytes(&(*own).server_name) == bytes(&server.server_name) }
     }
 }
 
@@ -140,6 +150,21 @@ impl MainConf {
                 );
                 return Err(ConfigError);
             }
+        }
+        self.imports.validate(self, log)?;
+        let idle = |group: &&GroupDefinition| {
+            group.is_service() && self.imports.of(&group.name).is_empty()
+        };
+        if let Some(group) = self.groups.iter().find(idle) {
+            ngx_log_error!(
+                nginx_sys::NGX_LOG_EMERG,
+                log,
+                "\"wsgi_daemon_process\" \"{}\" has \"threads=0\" but no \"wsgi_import_script\" to run \
+                 in {}",
+                group.name,
+                group.place
+            );
+            return Err(ConfigError);
         }
         let as_root = |group: &&GroupDefinition| group.options.user.is_none() && core.user == 0;
         if let Some(group) = self.groups.iter().find(as_root).filter(|_| geteuid().is_root()) {

@@ -57,6 +57,13 @@ pub fn host(conf: &MainConf) -> Option<&'static EmbeddedHost> {
     HOST.with(|host| *host.get_or_init(|| start(conf)))
 }
 
+/// Starts the host when there is something to load before any request.
+pub fn start_early(conf: &MainConf) {
+    if !conf.imports.of("").is_empty() {
+        host(conf);
+    }
+}
+
 fn start(conf: &MainConf) -> Option<&'static EmbeddedHost> {
     match try_start(conf) {
         Ok(host) => Some(Box::leak(Box::new(host))),
@@ -98,6 +105,7 @@ fn runtime_config(conf: &MainConf) -> RuntimeConfig {
         threads: conf.embedded_threads(),
         processes: u16::try_from(workers).unwrap_or(u16::MAX),
         multiprocess: workers > 1,
+        imports: conf.imports.of(""),
         ..RuntimeConfig::default()
     }
 }

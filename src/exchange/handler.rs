@@ -29,6 +29,8 @@ enum Refusal {
     Chunked,
     #[error("\"wsgi_restrict_embedded\" is on, Embedded mode of mod_wsgi disabled by runtime configuration.")]
     Embedded,
+    #[error("The WSGI daemon process called \"{0}\" takes no requests, it has \"threads=0\"")]
+    Service(String),
     #[error("No WSGI daemon process called \"{0}\" has been configured")]
     UnknownGroup(String),
     #[error("The WSGI daemon process called \"{0}\" cannot be accessed by this server")]
@@ -140,13 +142,17 @@ fn callable(r: Request, conf: &LocationConf, alias: &Alias) -> Vec<u8> {
 }
 
 fn place(r: Request, main: &MainConf, group: &[u8]) -> Result<Place, Refusal> {
+    let name = || text(group).into_owned();
     if group.is_empty() {
         let allowed = main.restrict_embedded != 1;
         return allowed.then_some(Place::Embedded).ok_or(Refusal::Embedded);
     }
-    let index = main.group(group).ok_or_else(|| Refusal::UnknownGroup(text(group).into_owned()))?;
+    let index = main.group(group).ok_or_else(|| Refusal::UnknownGroup(name()))?;
     if !main.groups[index].is_visible_from(r.core_server()) {
-        return Err(Refusal::ForeignGroup(text(group).into_owned()));
+        return Err(Refusal::ForeignGroup(name()));
+    }
+    if main.groups[index].is_service() {
+        return Err(Refusal::Service(name()));
     }
     Ok(Place::Daemon(index))
 }

@@ -1,8 +1,8 @@
 //! Configuration time: arguments, errors, unset values and their merging.
 
 use nginx_sys::{
-    ngx_array_t, ngx_bufs_t, ngx_conf_t, ngx_flag_t, ngx_http_conf_ctx_t, ngx_module_t, ngx_msec_t,
-    ngx_str_t, ngx_uint_t,
+    ngx_array_t, ngx_bufs_t, ngx_conf_t, ngx_flag_t, ngx_http_conf_ctx_t, ngx_http_core_srv_conf_t,
+    ngx_module_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 use ngx::ngx_conf_log_error;
 
@@ -103,10 +103,18 @@ pub fn conf_warn(cf: *mut ngx_conf_t, cause: std::fmt::Arguments<'_>) {
 }
 
 /// The enclosing server's configuration of the core module, while the configuration is read.
-pub fn enclosing<T>(cf: Conf, module: &ngx_module_t) -> *mut T {
+fn enclosing<T>(cf: Conf, module: &ngx_module_t) -> *mut T {
     let ctx = cf.get().ctx.cast::<ngx_http_conf_ctx_t>();
     // SAFETY: as in Conf::main_conf.
     unsafe { (*(*ctx).srv_conf.add(module.ctx_index)).cast() }
+}
+
+/// The server that the directive stands in, `None` at the `http` level.
+pub fn enclosing_server(cf: Conf) -> Option<*const ngx_http_core_srv_conf_t> {
+    // SAFETY: the core module's index is fixed before the configuration is read.
+    let core = unsafe { &*std::ptr::addr_of!(nginx_sys::ngx_http_core_module) };
+    let in_server = cf.get().cmd_type & nginx_sys::NGX_HTTP_MAIN_CONF as usize == 0;
+    in_server.then(|| enclosing::<ngx_http_core_srv_conf_t>(cf, core).cast_const())
 }
 
 /// Values that have a mark for "not set".

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
 use ngx_wsgi_host::config::{ErrorLog, GroupConfig, Listener, SupervisorConfig};
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
+use ngx_wsgi_host::succession::ScriptIn;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
@@ -142,7 +143,8 @@ impl Generation {
         for (index, group) in conf.groups.iter().enumerate() {
             let (report, fd) = Reports::create(group.seats(), group.threads())?;
             let listeners = listen(&names, index, group, owner, &mut daemons)?;
-            groups.push(group_config(group, core, &listeners, fd.as_raw_fd())?);
+            let imports = conf.imports.of(&group.name);
+            groups.push(group_config(group, core, &listeners, fd.as_raw_fd(), imports)?);
             daemons.reports.push(report);
             held.push(fd);
             held.extend(listeners.into_iter().map(|(fd, _)| fd));
@@ -217,7 +219,8 @@ fn listen(
     let mut listeners = Vec::new();
     // Known to daemons before the first is bound, so that a failure half-way unlinks them.
     daemons.addresses.push(Vec::new());
-    for process in 0..usize::from(group.seats()) {
+    let seats = if group.is_service() { 0 } else { group.seats() };
+    for process in 0..usize::from(seats) {
         let path = names.path(index, process);
         daemons.addresses[index].push(Address::new(&path));
         listeners.push((sockets::open(&path, owner)?, path));
@@ -247,6 +250,7 @@ fn group_config(
     core: &ngx_core_conf_t,
     listeners: &[(OwnedFd, PathBuf)],
     report: RawFd,
+    imports: Vec<ScriptIn>,
 ) -> Result<GroupConfig, StartError> {
     let options = &group.options;
     let identity = identity::of_group(group, core)?;
@@ -278,6 +282,7 @@ fn group_config(
             .map(|(fd, path)| Listener { fd: fd.as_raw_fd(), path: path.clone() })
             .collect(),
         report,
+        imports,
     })
 }
 

@@ -43,6 +43,16 @@ def _intercept_signals():
     signal.signal = intercept
 
 
+def _exit_on_signals():
+    def leave(signalnum, frame):
+        raise SystemExit
+
+    # Only the main interpreter takes them.
+    if not application_group:
+        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGINT, leave)
+
+
 def _extend_path():
     before = list(sys.path)
     for directory in _python_path:
@@ -78,6 +88,8 @@ if sys.warnoptions:
 for _directory in _python_eggs:
     os.environ['PYTHON_EGG_CACHE'] = _directory
 _make_apache()
-if _restrict_signal:
+if _service:
+    _exit_on_signals()
+elif _restrict_signal:
     _intercept_signals()
 _extend_path()

@@ -56,7 +56,7 @@ impl Life<'_> {
     /// Serves until a signal, a timer, a successor or the supervisor's end, then finishes. Returns
     /// the exit code.
     pub fn live(&self) -> i32 {
-        self.tell(&Word::Ready);
+        self.succession.tell(&Word::Ready);
         tracing::info!("daemon process of group \"{}\" is ready", self.group.name);
         let end = self.watch();
         self.shut_down(&end)
@@ -276,7 +276,7 @@ impl Life<'_> {
     fn shut_down(&self, end: &End) -> i32 {
         let name = &self.group.name;
         tracing::info!("Shutdown requested for daemon process '{name}'.");
-        self.tell(&Word::Draining);
+        self.succession.tell(&Word::Draining);
         // Whatever ends the process: no application has seen the requests that it holds.
         self.succession.hand_over();
         if end.forced {
@@ -314,11 +314,6 @@ impl Life<'_> {
         };
         // Without the thread the supervisor kills the process a little later.
         let _ = thread::Builder::new().name("wsgi-reaper".into()).spawn(reap);
-    }
-
-    fn tell(&self, word: &Word) {
-        // Fails when the supervisor has gone, which ends this process anyway.
-        let _ = self.succession.control().say(word);
     }
 }
 

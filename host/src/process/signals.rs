@@ -5,9 +5,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 
@@ -15,6 +16,11 @@ static WAKE: AtomicI32 = AtomicI32::new(-1);
 static OWNER: AtomicI32 = AtomicI32::new(0);
 /// A bit for each signal that has arrived.
 static ARRIVED: AtomicU64 = AtomicU64::new(0);
+/// Python's own handler, an address; 0 before it is known.
+static PYTHON: AtomicUsize = AtomicUsize::new(0);
+
+/// The signals that end the process.
+const END: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
 /// The signals that are noted.
 const NOTED: [Signal; 6] = [
@@ -63,6 +69,48 @@ impl Signals {
         let arrived = ARRIVED.swap(0, Ordering::AcqRel);
         NOTED.into_iter().filter(|signal| arrived & bit(*signal as i32) != 0).collect()
     }
+
+    /// Once Python has handlers for the signals that end the process, hears of them before Python does.
+    /// The others are the script's.
+    pub fn precede_python() -> Result<(), Errno> {
+        for signal in NOTED.into_iter().filter(|signal| !END.contains(signal)) {
+            let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: no handler is involved.
+            unsafe { sigaction(signal, &action) }?;
+        }
+        for signal in END {
+            // As Python itself does: system calls of the script are interrupted.
+            let first = SigHandler::Handler(on_signal_before_python);
+            let action = SigAction::new(first, SaFlags::SA_ONSTACK, SigSet::empty());
+            // SAFETY: the handler does what on_signal does, and calls Python's, which is one.
+            let before = unsafe { sigaction(signal, &action) }?;
+            if let SigHandler::Handler(python) = before.handler() {
+                PYTHON.store(python as usize, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ignores the signals that end the process: it is ending.
+    pub fn ignore() {
+        let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        for signal in END {
+            // SAFETY: no handler is involved. Cannot fail for these signals.
+            let _ = unsafe { sigaction(signal, &action) };
+        }
+    }
+
+    /// Whether one of the signals has come.
+    pub fn have_come(&self) -> bool {
+        let mut wake = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut wake, PollTimeout::ZERO).is_ok() && wake[0].any() == Some(true)
+    }
+
+    /// Wakes whoever waits for the signals.
+    pub fn wake(&self) {
+        // A full counter has woken everybody already.
+        let _ = self.0.write(1);
+    }
 }
 
 impl AsFd for Signals {
@@ -94,6 +142,24 @@ extern "C" fn on_signal(signal: libc::c_int) {
             // for the child and must not reach this process's eventfd.
             libc::signal(signal, libc::SIG_DFL);
             libc::raise(signal);
+        }
+    }
+    errno.set();
+}
+
+/// Python's handlers are meant to run in children that the script forks, too.
+extern "C" fn on_signal_before_python(signal: libc::c_int) {
+    let errno = Errno::last();
+    // SAFETY: as in on_signal. PYTHON is Python's own handler, which the kernel would have called.
+    unsafe {
+        if libc::getpid() == OWNER.load(Ordering::Relaxed) {
+            let one = 1u64.to_ne_bytes();
+            libc::write(WAKE.load(Ordering::Acquire), one.as_ptr().cast(), one.len());
+        }
+        let python = PYTHON.load(Ordering::Acquire);
+        if python != 0 {
+            let python: extern "C" fn(libc::c_int) = std::mem::transmute(python);
+            python(signal);
         }
     }
     errno.set();

@@ -118,18 +118,27 @@ impl Interpreter {
         !self.observed.swap(true, Ordering::Relaxed)
     }
 
+    /// Runs `what` attached through the state that the interpreter was made with; `None` when that is
+    /// in use. Python's main thread has no other: `PyGILState_Ensure()` in extensions finds it there.
+    pub fn with_first<T>(&self, what: impl FnOnce(Py) -> T) -> Option<T> {
+        let first = super::lock(&self.first).take()?;
+        let attached = first.attach();
+        let result = what(attached.py());
+        drop(attached);
+        *super::lock(&self.first) = Some(first);
+        Some(result)
+    }
+
     /// Tells the interpreter's subscribers, once, why the process is about to end.
     pub fn publish_stopping(&self, reason: &str) {
         if self.told.swap(true, Ordering::Relaxed) {
             return;
         }
-        let Some(first) = super::lock(&self.first).take() else { return };
-        let attached = first.attach();
-        if let Err(raised) = tell_stopping(attached.py(), self, reason) {
-            exception::log(attached.py(), raised, b"Unable to publish 'process_stopping'.");
-        }
-        drop(attached);
-        *super::lock(&self.first) = Some(first);
+        self.with_first(|py| {
+            if let Err(raised) = tell_stopping(py, self, reason) {
+                exception::log(py, raised, b"Unable to publish 'process_stopping'.");
+            }
+        });
     }
 
     /// Tells the interpreter's subscribers of a signal.

@@ -16,6 +16,7 @@ use super::serve::with_python;
 use crate::config::RuntimeConfig;
 use crate::python::Runtime;
 use crate::scoreboard::{MappingError, Reports};
+use crate::succession::ScriptIn;
 
 /// Stack of Python's main thread.
 const STACK: usize = 8 << 20;
@@ -56,8 +57,9 @@ struct Life {
 }
 
 impl Embedded {
-    /// Starts Python on a thread of its own and `threads` request threads behind it. Returns before
-    /// Python is up; requests wait for it, and are failed when it does not come up.
+    /// Starts Python on a thread of its own, which loads the scripts to import, and `threads` request
+    /// threads behind it. Returns before Python is up; requests wait for all of it, and are failed
+    /// when Python does not come up.
     ///
     /// # Errors
     ///
@@ -149,6 +151,12 @@ fn run(config: RuntimeConfig, host: &Host, life: &Life) {
     let runtime = Runtime::start(config);
     if let Err(error) = &runtime {
         tracing::error!(level = 2u64, "{error}");
+    }
+    if let Ok(runtime) = &runtime {
+        let wanted = |_: &&ScriptIn| *life.phase() == Phase::Running;
+        runtime.imports().iter().take_while(wanted).for_each(|script| {
+            runtime.import(script);
+        });
     }
     if *life.phase() == Phase::Running {
         if let Err(error) = host.spawn(with_python(runtime.clone())) {

@@ -103,7 +103,8 @@ impl Supervisor {
             }
         }
         if self.stop.is_none() {
-            for group in 0..self.config.groups.len() {
+            let groups = self.config.groups.iter().enumerate();
+            for (group, _) in groups.filter(|(_, group)| !group.is_service()) {
                 for seat in self.vacant_seats(group) {
                     sources.push((self.listener(group, seat), Source::Straggler(group, seat)));
                 }

@@ -85,7 +85,7 @@ impl Call<'_> {
     fn application(&self) -> Result<Object, Outcome> {
         let namespace = match script::load(self.py, self.runtime, self.interpreter, self.request) {
             Loaded::Namespace(namespace) => namespace,
-            Loaded::Failed => return Err(Outcome::Failed),
+            Loaded::Failed | Loaded::Exited => return Err(Outcome::Failed),
             Loaded::Elsewhere => return Err(Outcome::Rejected),
         };
         let name = String::from_utf8_lossy(self.request.callable);

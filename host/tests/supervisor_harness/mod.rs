@@ -63,6 +63,7 @@ pub fn group(name: &str) -> GroupConfig {
         error_log: None,
         listeners: Vec::new(),
         report: -1,
+        imports: Vec::new(),
     }
 }
 
