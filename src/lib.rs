@@ -184,7 +184,14 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             return code::OK;
         };
         let (generation, rc) = match Generation::start(main, cycle, core) {
-            Ok(generation) => (generation, code::OK),
+            Ok(generation) => {
+                // SAFETY: set while nginx reads its environment, before any cycle.
+                let upgrade = unsafe { nginx_sys::ngx_inherited != 0 };
+                if core.master != 0 && (!first || upgrade) {
+                    generation.wait_until_ready(main, cycle);
+                }
+                (generation, code::OK)
+            }
             Err(error) => {
                 ngx_log_error!(nginx_sys::NGX_LOG_EMERG, cycle.log, "wsgi: {error}");
                 (Generation::default(), if first { code::ERROR } else { code::OK })

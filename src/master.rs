@@ -3,6 +3,7 @@
 mod executable;
 mod generation;
 mod identity;
+mod readiness;
 mod rights;
 mod sockets;
 mod spawn;

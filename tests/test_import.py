@@ -1,4 +1,4 @@
-"""Scripts that are loaded before any request: when, where and how often."""
+"""Scripts that are loaded before any request: when, where, how often, and what a reload waits for."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import time
 import pytest
 
 from client import get
-from processes import wait_until
+from processes import alive, wait_until
 
 APP = """
     import os, sys
@@ -173,3 +173,97 @@ def test_import_scripts_run_although_embedded_requests_are_restricted(nginx):
     nginx.start()
     nginx.wait_for_log("imported one")
     assert get(nginx.port, "/")[0] == 500
+
+
+SLOW = """
+    import os, time
+    time.sleep(2)
+
+    def application(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'slow %d' % os.getpid()]
+    """
+
+
+def configure_slow(nginx, script=SLOW):
+    nginx.write("app.wsgi", script)
+    nginx.configure(
+        "wsgi_script_alias / {dir}/app.wsgi process-group=app application-group=a;",
+        http="wsgi_daemon_process app threads=4 processes=2;",
+    )
+
+
+def ask_until(nginx, done):
+    """Asks all the time; the pids that have answered and the longest time it took."""
+    pids, slowest = set(), 0
+    while not done(pids):
+        begin = time.monotonic()
+        pids.add(ask(nginx)[1])
+        slowest = max(slowest, time.monotonic() - begin)
+    return pids, slowest
+
+
+def test_no_request_waits_for_a_reload(nginx):
+    configure_slow(nginx)
+    nginx.start()
+    old = ask_until(nginx, lambda pids: len(pids) == 1)[0]
+    for _ in range(2):
+        old = {process.pid for process in nginx.daemons()}
+        nginx.send(signal.SIGHUP)
+        until = time.monotonic() + 60
+
+        def moved(pids):
+            assert time.monotonic() < until, nginx.log()
+            return pids - old
+
+        slowest = ask_until(nginx, moved)[1]
+        print(f"slowest request during a reload: {slowest * 1000:.0f} ms")
+        assert slowest < 0.5, "a process needs 2 s until it is ready"
+    assert "not ready after" not in nginx.log()
+
+
+def test_no_request_waits_for_an_upgrade(nginx):
+    configure_slow(nginx)
+    nginx.start()
+    ask(nginx)
+    old_workers = {process.pid for process in nginx.workers()}
+    old_master, old = nginx.master, {process.pid for process in nginx.daemons()}
+    nginx.send(signal.SIGUSR2)
+    new_pid_file = wait_until(lambda: (nginx.dir / "nginx.pid.oldbin").exists(), "the new binary")
+    assert new_pid_file
+    nginx.master = int(wait_until(lambda: nginx.pid_file.exists() and nginx.pid_file.read_text().strip(), "its pid", 60))
+    # The new workers share the listening socket from their first moment on.
+    until = time.monotonic() + 60
+
+    def moved(pids):
+        assert time.monotonic() < until, nginx.log()
+        return pids - old
+
+    slowest = ask_until(nginx, moved)[1]
+    assert slowest < 0.5, "a process needs 2 s until it is ready"
+    os.kill(old_master, signal.SIGQUIT)
+    wait_until(lambda: not alive(old_master) and not any(map(alive, old_workers)), "the old nginx to end", 60)
+
+
+def test_a_reload_ends_its_waiting_when_nginx_is_told_to_stop(nginx):
+    configure_slow(nginx)
+    nginx.start()
+    ask(nginx)
+    nginx.write("app.wsgi", "import time\ntime.sleep(600)")
+    nginx.send(signal.SIGHUP)
+    wait_until(lambda: len(nginx.supervisors()) == 2, "the new supervisor")
+    begin = time.monotonic()
+    nginx.stop(signal.SIGTERM)
+    assert time.monotonic() - begin < 20
+
+
+def test_a_reload_does_not_wait_for_ever(nginx, soak):
+    if not soak:
+        pytest.skip("takes 30 s: SOAK=1")
+    configure_slow(nginx)
+    nginx.start()
+    ask(nginx)
+    nginx.write("app.wsgi", "import time\ntime.sleep(600)")
+    nginx.send(signal.SIGHUP)
+    nginx.wait_for_log(r'\[warn\].*not ready after 30 s, nginx goes on without them: group "app"$', 60)
+    wait_until(lambda: len(nginx.supervisors()) == 1, lambda: nginx.log(), 60)

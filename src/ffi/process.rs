@@ -1,10 +1,11 @@
 //! Which process this is, and its core configuration.
 
 use std::os::fd::RawFd;
+use std::ptr::addr_of;
 
 use nginx_sys::{
     ngx_core_conf_t, ngx_core_module, ngx_cycle_t, ngx_exiting, ngx_log_get_file_log, ngx_log_t,
-    ngx_process, ngx_terminate, ngx_test_config, ngx_worker,
+    ngx_process, ngx_quit, ngx_terminate, ngx_test_config, ngx_worker,
 };
 
 use super::bytes;
@@ -43,6 +44,21 @@ impl Role {
         unsafe { ngx_test_config != 0 }
     }
 
+    /// Whether a signal has told the master to end, at once or gracefully. While it does anything,
+    /// its signals are blocked and wait; while nginx starts, they are handled.
+    pub fn told_to_end() -> bool {
+        const ENDS: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
+        // SAFETY: word-sized flags that nginx's signal handler sets, read as such; the set is
+        // initialised by the call that fills it.
+        unsafe {
+            let mut pending = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            let blocked = libc::sigpending(pending.as_mut_ptr()) == 0
+                && ENDS.iter().any(|signal| libc::sigismember(pending.as_ptr(), *signal) == 1);
+            let flag = |flag: *const nginx_sys::sig_atomic_t| flag.read_volatile() != 0;
+            blocked || flag(addr_of!(ngx_terminate)) || flag(addr_of!(ngx_quit))
+        }
+    }
+
     /// Whether the process is on its way out, at once (`true`) or gracefully.
     pub fn ending() -> Option<bool> {
         // SAFETY: both are word-sized flags; the event thread reads them as nginx itself does.
@@ -71,7 +87,7 @@ pub fn core_conf(cycle: &ngx_cycle_t) -> Option<&ngx_core_conf_t> {
     // SAFETY: the core module's index is fixed before any configuration is read, and conf_ctx has
     // an entry for each module of the cycle.
     unsafe {
-        let index = (*std::ptr::addr_of!(ngx_core_module)).index;
+        let index = (*addr_of!(ngx_core_module)).index;
         (*cycle.conf_ctx.add(index)).cast::<ngx_core_conf_t>().as_ref()
     }
 }

@@ -187,7 +187,7 @@ impl Drop for Daemons {
 
 impl Daemons {
     /// Whether the far end of the lifeline is closed.
-    fn supervisor_is_dead(&self) -> bool {
+    pub(super) fn supervisor_is_dead(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         matches!(recv(self.lifeline.as_raw_fd(), &mut [0], flags), Ok(0))
     }
