@@ -18,9 +18,10 @@ use nginx_sys::{
 
 use super::aliases::full_name;
 use super::daemon::DaemonOptions;
+use super::imports::{self, fixed_name};
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{imports, obsolete, python, LocationConf, MainConf, MapHead, Param};
+use super::{obsolete, python, LocationConf, MainConf, MapHead, Param};
 use crate::ffi::{enclosing_server, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
@@ -130,7 +131,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 56] = [
+pub static mut COMMANDS: [ngx_command_t; 57] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_process_group",
@@ -159,6 +160,12 @@ pub static mut COMMANDS: [ngx_command_t; 56] = [
     ),
     global(c"wsgi_daemon_process", M | S, NGX_CONF_1MORE, setter!(MainConf, cmd_daemon_process)),
     global(c"wsgi_import_script", M | S, NGX_CONF_1MORE, setter!(MainConf, imports::import_script)),
+    local(
+        c"wsgi_restrict_process",
+        ANY,
+        NGX_CONF_1MORE,
+        setter!(LocationConf, cmd_restrict_process),
+    ),
     global(c"wsgi_socket_prefix", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_socket_prefix)),
     global(c"wsgi_daemon_executable", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_daemon_executable)),
     global(c"wsgi_python_home", M, NGX_CONF_TAKE1, setter!(MainConf, python::home)),
@@ -276,6 +283,13 @@ fn cmd_script_alias(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError
     let Some(alias) = conf.aliases.add(cf)? else { return Ok(()) };
     refer_to(cf, alias.process_group.as_ref());
     main_conf(cf).map_or(Ok(()), |main| imports::preload(cf, main, &alias))
+}
+
+fn cmd_restrict_process(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let words = 1..cf.words().len();
+    let names = words.map(|index| cf.word(index).and_then(|name| fixed_name(cf, name, name)));
+    let names = names.collect::<Result<Rc<[String]>, _>>()?;
+    set_once(cf, &mut conf.restrict_process, names)
 }
 
 fn main_conf<'a>(cf: Conf) -> Option<&'a mut MainConf> {

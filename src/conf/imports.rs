@@ -132,7 +132,7 @@ pub fn preload(cf: Conf, conf: &mut MainConf, alias: &Alias) -> Result<(), Confi
 }
 
 /// The name of a group that is the same for every request; empty for `%{GLOBAL}`.
-fn fixed_name(cf: Conf, word: &str, value: &str) -> Result<String, ConfigError> {
+pub fn fixed_name(cf: Conf, word: &str, value: &str) -> Result<String, ConfigError> {
     let invalid = || {
         cf.error(format_args!("has invalid value \"{word}\": must be a name or \"%{{GLOBAL}}\""))
     };

@@ -21,6 +21,8 @@ pub struct LocationConf {
     pub process_group: Option<Setting>,
     pub application_group: Option<Setting>,
     pub callable: Option<Setting>,
+    /// The only groups that may be used, the empty name for embedded mode.
+    pub restrict_process: Option<Rc<[String]>>,
     pub params: Rc<Vec<Param>>,
     pub pass_authorization: ngx_flag_t,
     pub script_reloading: ngx_flag_t,
@@ -48,6 +50,7 @@ impl Default for LocationConf {
             process_group: None,
             application_group: None,
             callable: None,
+            restrict_process: None,
             params: Rc::default(),
             pass_authorization: UNSET,
             script_reloading: UNSET,
@@ -63,6 +66,12 @@ impl LocationConf {
         self.map_head_to_get.unwrap_or(MapHead::Auto)
     }
 
+    /// Whether requests may use a process group; the empty name means embedded mode.
+    pub fn allows(&self, process_group: &[u8]) -> bool {
+        let is_it = |name: &String| name.as_bytes().eq_ignore_ascii_case(process_group);
+        self.restrict_process.as_ref().is_none_or(|names| names.iter().any(is_it))
+    }
+
     /// Takes from nginx's own configuration of the level, which has been merged before.
     pub fn observe(&mut self, core: &ngx_http_core_loc_conf_t, outer: &LocationConf) {
         self.root = core.root.data;
@@ -76,6 +85,7 @@ impl Merge for LocationConf {
         inherit(&mut self.process_group, &outer.process_group);
         inherit(&mut self.application_group, &outer.application_group);
         inherit(&mut self.callable, &outer.callable);
+        inherit(&mut self.restrict_process, &outer.restrict_process);
         if self.params.is_empty() {
             self.params = Rc::clone(&outer.params);
         }

@@ -29,6 +29,10 @@ enum Refusal {
     Chunked,
     #[error("\"wsgi_restrict_embedded\" is on, Embedded mode of mod_wsgi disabled by runtime configuration.")]
     Embedded,
+    #[error("Embedded mode of mod_wsgi cannot be used by this WSGI application as not a member of allowed groups, see \"wsgi_restrict_process\"")]
+    RestrictedEmbedded,
+    #[error("Daemon process called \"{0}\" cannot be accessed by this WSGI application as not a member of allowed groups, see \"wsgi_restrict_process\"")]
+    RestrictedGroup(String),
     #[error("The WSGI daemon process called \"{0}\" takes no requests, it has \"threads=0\"")]
     Service(String),
     #[error("No WSGI daemon process called \"{0}\" has been configured")]
@@ -86,7 +90,7 @@ fn prepare(r: Request) -> Result<(), Refusal> {
         return Err(Refusal::Chunked);
     }
     let target = target(r, main, conf, &alias, route);
-    let place = place(r, main, &target.process_group)?;
+    let place = place(r, main, conf, &target.process_group)?;
     let generation = main.generation.as_ref().ok_or(Refusal::Memory)?;
     let dispatcher = NonNull::from(generation.dispatcher(main));
     let exchange = r.keep(exchange(r, dispatcher, place, target)).ok_or(Refusal::Memory)?;
@@ -141,8 +145,14 @@ fn callable(r: Request, conf: &LocationConf, alias: &Alias) -> Vec<u8> {
     }
 }
 
-fn place(r: Request, main: &MainConf, group: &[u8]) -> Result<Place, Refusal> {
+fn place(r: Request, main: &MainConf, conf: &LocationConf, group: &[u8]) -> Result<Place, Refusal> {
     let name = || text(group).into_owned();
+    if !conf.allows(group) {
+        return Err(match group {
+            b"" => Refusal::RestrictedEmbedded,
+            _ => Refusal::RestrictedGroup(name()),
+        });
+    }
     if group.is_empty() {
         let allowed = main.restrict_embedded != 1;
         return allowed.then_some(Place::Embedded).ok_or(Refusal::Embedded);
