@@ -16,6 +16,7 @@ mod warning_filter;
 
 pub use aliases::{Alias, Inherited};
 pub use commands::COMMANDS;
+pub use daemon::DaemonOptions;
 pub use location::{LocationConf, MapHead};
 pub use main::{GroupDefinition, MainConf};
 pub use params::Param;

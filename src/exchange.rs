@@ -69,6 +69,8 @@ pub struct Target {
     pub callable: Vec<u8>,
     pub pass_authorization: bool,
     pub reloading: bool,
+    /// The chroot of the group; the route's script is the path inside.
+    pub jail: Option<Vec<u8>>,
 }
 
 impl Exchange {

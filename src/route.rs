@@ -1,6 +1,8 @@
 //! From a URL to a WSGI script.
 
 mod alias;
+pub mod jail;
+mod owner;
 mod script;
 
 use std::rc::Rc;
@@ -11,6 +13,7 @@ use crate::conf::{Alias, Inherited, LocationConf};
 use crate::ffi::{bytes, code, guard, Request};
 
 pub use alias::{collapse, covers};
+pub use owner::{check as check_owner, Foreign, Owner};
 pub use script::NoScript;
 
 /// Where an alias leads for one URL.

@@ -305,3 +305,166 @@ wsgi_param NAME value nonsense;
 wsgi_python_home /usr;
 wsgi_python_home /usr;
 --- error: is duplicate
+
+
+
+=== TEST 42: a supplementary group that does not exist
+--- config_error
+wsgi_daemon_process g supplementary-groups=daemon,no-such-group;
+--- error: invalid supplementary-groups "no-such-group": no such group
+
+
+
+=== TEST 43: no supplementary group
+--- config_error
+wsgi_daemon_process g supplementary-groups=;
+--- error: supplementary-groups ""
+
+
+
+=== TEST 44: a stack that is too small
+--- config_error
+wsgi_daemon_process g stack-size=16k;
+--- error: stack-size "16k": must be from 32768
+
+
+
+=== TEST 45: a CPU priority out of range
+--- config_error
+wsgi_daemon_process g cpu-priority=21;
+--- error: cpu-priority "21": must be a number from -20 to 20
+
+
+
+=== TEST 46: a memory limit that is no size
+--- config_error
+wsgi_daemon_process g memory-limit=1t;
+--- error: memory-limit "1t": must be a size
+
+
+
+=== TEST 47: a negative limit of virtual memory
+--- config_error
+wsgi_daemon_process g virtual-memory-limit=-1;
+--- error: virtual-memory-limit "-1": must be a size
+
+
+
+=== TEST 48: a CPU time limit that is no number of seconds
+--- config_error
+wsgi_daemon_process g cpu-time-limit=1m;
+--- error: cpu-time-limit "1m": must be a number of seconds
+
+
+
+=== TEST 49: a negative backlog
+--- config_error
+wsgi_daemon_process g listen-backlog=-1;
+--- error: listen-backlog "-1": must be a number of 0 or more
+
+
+
+=== TEST 50: a socket's user that does not exist
+--- config_error
+wsgi_daemon_process g socket-user=no-such-user;
+--- error: socket-user "no-such-user": no such user
+
+
+
+=== TEST 51: a send buffer that is too small
+--- config_error
+wsgi_daemon_process g send-buffer-size=511;
+--- error: send-buffer-size "511": must be 0 or from 512
+
+
+
+=== TEST 52: a receive buffer that is too large
+--- config_error
+wsgi_daemon_process g receive-buffer-size=2g;
+--- error: receive-buffer-size "2g": must be 0 or from 512
+
+
+
+=== TEST 53: a socket timeout that is no number
+--- config_error
+wsgi_daemon_process g socket-timeout=soon;
+--- error: socket-timeout "soon": must be a number of seconds
+
+
+
+=== TEST 54: a header buffer that is too small
+--- config_error
+wsgi_daemon_process g header-buffer-size=8191;
+--- error: header-buffer-size "8191": must be 0 or a size of at least 8192
+
+
+
+=== TEST 55: a script user that is no id
+--- config_error
+wsgi_daemon_process g script-user=#x;
+--- error: script-user "#x": not a uid
+
+
+
+=== TEST 56: a script group that does not exist
+--- config_error
+wsgi_daemon_process g script-group=no-such-group;
+--- error: script-group "no-such-group": no such group
+
+
+
+=== TEST 57: a script user and a script group
+--- config_error
+wsgi_daemon_process g script-user=#1 script-group=#1;
+--- error: cannot have both "script-user" and "script-group"
+
+
+
+=== TEST 58: a relative chroot
+--- config_error
+wsgi_daemon_process g chroot=jail;
+--- error: chroot "jail": must be an absolute path
+
+
+
+=== TEST 59: a relative root
+--- config_error
+wsgi_daemon_process g root=jail;
+--- error: root "jail": must be an absolute path
+
+
+
+=== TEST 60: a chroot that is not there
+--- config_error
+wsgi_daemon_process g chroot=/nonexistent;
+--- error: chroot "/nonexistent": no such directory
+--- skip_eval: 2:$> != 0
+
+
+
+=== TEST 61: a chroot without privileges
+--- config_error
+wsgi_daemon_process g chroot=/tmp;
+--- error: chroot "/tmp": nginx must be started as root
+--- skip_eval: 2:$> == 0
+
+
+
+=== TEST 62: a response buffer that is too small
+--- config_error
+wsgi_daemon_process g response-buffer-size=65535;
+--- error: response-buffer-size "65535": must be 0 or a size of at least 65536
+
+
+
+=== TEST 63: a response timeout that is no number
+--- config_error
+wsgi_daemon_process g response-socket-timeout=-1;
+--- error: response-socket-timeout "-1": must be a number of seconds
+
+
+
+=== TEST 64: a flush delay that is no number
+--- config_error
+wsgi_daemon_process g response-flush-delay=5ms;
+--- error: response-flush-delay "5ms": must be a number of milliseconds

@@ -11,6 +11,10 @@ mod daemon;
 mod format;
 #[path = "../src/exchange/frames.rs"]
 mod frames;
+#[path = "../src/route/jail.rs"]
+mod jail;
+#[path = "../src/route/owner.rs"]
+mod owner;
 #[path = "../src/master/rights.rs"]
 mod rights;
 #[path = "../src/route/script.rs"]

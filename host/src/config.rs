@@ -147,6 +147,18 @@ pub struct GroupConfig {
     /// What its processes load before they say that they are ready, in this order.
     #[serde(default)]
     pub imports: Vec<ScriptIn>,
+    /// `stack-size=`: stack of each request thread in bytes; `None` leaves it to the host.
+    pub stack_size: Option<usize>,
+    /// `cpu-priority=`, as setpriority() takes it.
+    pub cpu_priority: Option<i32>,
+    /// What the processes may use.
+    pub limits: Limits,
+    /// `chroot=`: all other paths of the group are those inside.
+    pub chroot: Option<PathBuf>,
+    /// `socket-user=`: who may connect besides root and nginx's workers.
+    pub socket_uid: Option<u32>,
+    /// The connections from nginx.
+    pub connections: ConnectionConfig,
 }
 
 impl GroupConfig {
@@ -194,6 +206,30 @@ impl Default for Timers {
             restart_interval: 0,
         }
     }
+}
+
+/// Resource limits; `None` leaves the supervisor's.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// `cpu-time-limit=` in seconds.
+    pub cpu_time: Option<u32>,
+    /// `memory-limit=`: bytes of data (RLIMIT_DATA).
+    pub memory: Option<u64>,
+    /// `virtual-memory-limit=`: bytes of address space (RLIMIT_AS).
+    pub virtual_memory: Option<u64>,
+}
+
+/// What holds for each connection from nginx; `None` leaves it to the system, or is no limit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ConnectionConfig {
+    /// `send-buffer-size=` in bytes.
+    pub send_buffer: Option<usize>,
+    /// `receive-buffer-size=` in bytes.
+    pub receive_buffer: Option<usize>,
+    /// `socket-timeout=`: seconds that a read or a write may make no progress.
+    pub timeout: Option<u32>,
+    /// `header-buffer-size=`: longest line of a response header in bytes.
+    pub header_line: Option<usize>,
 }
 
 /// A listening unix socket.

@@ -9,6 +9,7 @@ mod environment;
 mod gil_probe;
 mod identity;
 mod lifetime;
+mod limits;
 mod monitor;
 mod nofile;
 mod service;
@@ -120,12 +121,15 @@ fn set_up(start: &Start<'_>) -> Result<signals::Signals, SetupError> {
     let group = start.group;
     let title = group.display_name.clone();
     start.title.set(&title.unwrap_or(format!("ngx-wsgi-host: daemon process {}", group.name)));
+    limits::set_priority(group);
+    identity::enter_jail(group)?;
     identity::assume(group)?;
     identity::tie_to(start.supervisor)?;
     environment::enter_directory(group)?;
     environment::set_umask(group);
     let signals =
         signals::Signals::install().map_err(SetupError::step("install signal handlers"))?;
+    limits::apply(group);
     environment::set_variables(group);
     if let Some(descriptors) = start.descriptors {
         descriptors.restore();
@@ -166,16 +170,8 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
     let most = u64::from(group.timers.maximum_requests);
     let waker = signals.waker().map_err(SetupError::Host)?;
     let activity = Arc::new(Activity::new(group.threads, most, Some(waker)));
-    let host = Host::new(HostConfig {
-        threads: group.threads,
-        listener: listener_of(start).map(descriptors::own).transpose().map_err(SetupError::Host)?,
-        allowed_uid: start.worker_uid,
-        reports,
-        process: start.seat,
-        activity: Arc::clone(&activity),
-        stirs: group.timers.inactivity > 0,
-    })
-    .map_err(SetupError::Host)?;
+    let config = host_config(start, reports, Arc::clone(&activity))?;
+    let host = Host::new(config).map_err(SetupError::Host)?;
     if let Ok(runtime) = &runtime {
         runtime.replace_through(Arc::clone(&start.succession));
     }
@@ -210,6 +206,27 @@ fn preload(runtime: &Runtime, wish: Option<&Wish>) -> Result<(), SetupError> {
 fn leave_at_once() -> ! {
     // SAFETY: does not return.
     unsafe { libc::_exit(1) }
+}
+
+fn host_config(
+    start: &Start<'_>,
+    reports: Arc<Reports>,
+    activity: Arc<Activity>,
+) -> Result<HostConfig, SetupError> {
+    let group = start.group;
+    let plain = HostConfig::new(group.threads, reports);
+    Ok(HostConfig {
+        listener: listener_of(start).map(descriptors::own).transpose().map_err(SetupError::Host)?,
+        allowed_uids: start.worker_uid.map_or_else(Vec::new, |worker| {
+            std::iter::once(worker).chain(group.socket_uid).collect()
+        }),
+        process: start.seat,
+        activity,
+        stirs: group.timers.inactivity > 0,
+        stack_size: group.stack_size.unwrap_or(plain.stack_size),
+        connections: group.connections.clone(),
+        ..plain
+    })
 }
 
 fn listener_of(start: &Start<'_>) -> Option<RawFd> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ngx_wsgi_host::exchange::{BodyError, Exchange};
 use ngx_wsgi_host::log::{install, Level, Sink};
 use ngx_wsgi_host::scoreboard::Reports;
-use ngx_wsgi_host::server::{Activity, Host, HostConfig, Serve};
+use ngx_wsgi_host::server::{Host, HostConfig, Serve};
 use ngx_wsgi_host::wire::{Head, Kind, LogRecord, Outcome, Request, LAST, LOG_MAX, NO_BODY};
 
 use server_client::{frame, request, until, Client, LIMIT};
@@ -24,15 +24,7 @@ fn host(
     handler: impl Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync + 'static,
 ) -> Host {
     let reports = Arc::new(Reports::private(threads).unwrap());
-    let config = HostConfig {
-        threads,
-        listener: None,
-        allowed_uid: None,
-        reports,
-        process: 0,
-        activity: Arc::new(Activity::new(threads, 0, None)),
-        stirs: false,
-    };
+    let config = HostConfig::new(threads, reports);
     let host = Host::new(config).unwrap();
     let handler: Arc<Handler> = Arc::new(handler);
     host.spawn(move |_| -> Box<dyn Serve> {

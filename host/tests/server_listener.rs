@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ngx_wsgi_host::exchange::Exchange;
 use ngx_wsgi_host::scoreboard::Reports;
-use ngx_wsgi_host::server::{Activity, Host, HostConfig};
+use ngx_wsgi_host::server::{Host, HostConfig};
 use ngx_wsgi_host::wire::{Outcome, Request};
 
 use server_client::{Client, LIMIT};
@@ -22,15 +22,8 @@ fn listening(name: &str, allowed_uid: Option<u32>) -> (Host, PathBuf) {
     let _ = std::fs::remove_file(&path);
     let listener = Some(UnixListener::bind(&path).unwrap().into());
     let reports = Arc::new(Reports::private(2).unwrap());
-    let host = Host::new(HostConfig {
-        threads: 2,
-        listener,
-        allowed_uid,
-        reports,
-        process: 0,
-        activity: Arc::new(Activity::new(2, 0, None)),
-        stirs: false,
-    });
+    let allowed_uids = allowed_uid.into_iter().collect();
+    let host = Host::new(HostConfig { listener, allowed_uids, ..HostConfig::new(2, reports) });
     let host = host.unwrap();
     host.spawn(|_| {
         Box::new(|_: &Request<'_>, exchange: &Arc<dyn Exchange>| {

@@ -17,12 +17,12 @@ use nginx_sys::{
 };
 
 use super::aliases::full_name;
-use super::daemon::DaemonOptions;
+use super::daemon::{instead_of, DaemonOptions};
 use super::imports::{self, fixed_name};
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
 use super::{obsolete, python, LocationConf, MainConf, MapHead, Param};
-use crate::ffi::{enclosing_server, guard, Conf, ConfigError};
+use crate::ffi::{conf_warn, enclosing_server, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
@@ -131,7 +131,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 57] = [
+pub static mut COMMANDS: [ngx_command_t; 58] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_process_group",
@@ -373,8 +373,18 @@ fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> 
     }
     let mut options = DaemonOptions::default();
     for index in 2..cf.words().len() {
-        options.set(cf.word(index)?).map_err(|error| cf.error(error))?;
+        let option = cf.word(index)?;
+        options.set(option).map_err(|error| cf.error(error))?;
+        if let Some(instead) = instead_of(option) {
+            conf_warn(
+                cf.as_ptr(),
+                format_args!(
+                    "\"wsgi_daemon_process\" option \"{option}\" has no effect: {instead} applies"
+                ),
+            );
+        }
     }
+    options.check().map_err(|error| cf.error(error))?;
     let server = enclosing_server(cf);
     conf.groups.push(GroupDefinition { name: name.to_owned(), options, place: cf.place(), server });
     Ok(())

@@ -1,5 +1,9 @@
 //! Options of wsgi_daemon_process (mod_wsgi semantics b.1).
 
+// By its path: tests/logic.rs compiles this file by itself.
+#[path = "daemon/values.rs"]
+mod values;
+
 use std::path::{Path, PathBuf};
 
 use ngx_wsgi_host::config::Timers;
@@ -32,6 +36,25 @@ pub struct DaemonOptions {
     pub connect_timeout: Option<u32>,
     pub timers: Timers,
     pub reload_wait: Option<f64>,
+    pub supplementary_groups: Option<Vec<Gid>>,
+    pub stack_size: Option<usize>,
+    pub cpu_priority: Option<i32>,
+    /// Bytes; in these three `None` is no limit.
+    pub memory_limit: Option<u64>,
+    pub virtual_memory_limit: Option<u64>,
+    /// Seconds.
+    pub cpu_time_limit: Option<u32>,
+    pub listen_backlog: Option<i32>,
+    pub socket_user: Option<Uid>,
+    pub send_buffer_size: Option<u64>,
+    pub receive_buffer_size: Option<u64>,
+    /// Seconds; `None` leaves it to nginx's timeouts.
+    pub socket_timeout: Option<u32>,
+    pub header_buffer_size: Option<u64>,
+    pub script_user: Option<Uid>,
+    pub script_group: Option<Gid>,
+    /// Without a slash at its end; the root directory itself is empty.
+    pub chroot: Option<PathBuf>,
 }
 
 /// An option that cannot be used.
@@ -41,6 +64,8 @@ pub enum OptionError {
     Unknown(String),
     #[error("has invalid {what} \"{value}\": {reason}")]
     Value { what: String, value: String, reason: String },
+    #[error("cannot have both \"{0}\" and \"{1}\"")]
+    Exclusive(&'static str, &'static str),
 }
 
 fn value_error(what: &str, value: &str, reason: impl ToString) -> OptionError {
@@ -75,6 +100,25 @@ impl DaemonOptions {
             "queue-timeout" => self.queue_timeout = Some(seconds("queue-timeout", value)?),
             "connect-timeout" => self.connect_timeout = Some(seconds("connect-timeout", value)?),
             "reload-wait" => self.reload_wait = Some(reload_wait(name, value)?),
+            "supplementary-groups" => self.supplementary_groups = Some(values::gids(name, value)?),
+            "stack-size" => self.stack_size = Some(values::stack_size(name, value)?),
+            "cpu-priority" => self.cpu_priority = Some(values::priority(name, value)?),
+            "memory-limit" => self.memory_limit = values::size(name, value, 0)?,
+            "virtual-memory-limit" => self.virtual_memory_limit = values::size(name, value, 0)?,
+            "cpu-time-limit" => self.cpu_time_limit = values::period("cpu-time-limit", value)?,
+            "listen-backlog" => self.listen_backlog = Some(values::backlog(name, value)?),
+            "socket-user" => self.socket_user = Some(values::uid(name, value)?),
+            "send-buffer-size" => self.send_buffer_size = values::buffer_size(name, value)?,
+            "receive-buffer-size" => self.receive_buffer_size = values::buffer_size(name, value)?,
+            "socket-timeout" => self.socket_timeout = values::period("socket-timeout", value)?,
+            "header-buffer-size" => self.header_buffer_size = values::size(name, value, 8192)?,
+            "script-user" => self.script_user = Some(values::uid(name, value)?),
+            "script-group" => self.script_group = Some(values::gid(name, value)?),
+            "chroot" => self.chroot = Some(values::jail("chroot", value)?),
+            "root" => self.chroot = Some(values::jail("root", value)?),
+            "response-buffer-size" => drop(values::size(name, value, 65536)?),
+            "response-socket-timeout" => drop(seconds("response-socket-timeout", value)?),
+            "response-flush-delay" => drop(values::milliseconds(name, value)?),
             _ => *self.timer(name).ok_or_else(unknown)? = seconds(name, value)?,
         }
         Ok(())
@@ -96,10 +140,32 @@ impl DaemonOptions {
         })
     }
 
+    /// Checks the options of one group against each other.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionError::Exclusive`].
+    pub fn check(&self) -> Result<(), OptionError> {
+        if self.script_user.is_some() && self.script_group.is_some() {
+            return Err(OptionError::Exclusive("script-user", "script-group"));
+        }
+        Ok(())
+    }
+
     /// Process title: `%{GROUP}` becomes `(wsgi:NAME)`.
     pub fn title(&self, name: &str) -> Option<String> {
         let title = self.display_name.as_ref()?;
         Some(title.replace("%{GROUP}", &format!("(wsgi:{name})")))
+    }
+}
+
+/// What applies instead of an option of mod_wsgi that has nothing to do here.
+pub fn instead_of(option: &str) -> Option<&'static str> {
+    match option.split('=').next()? {
+        "response-buffer-size" => Some("\"wsgi_buffers\" and \"wsgi_max_temp_file_size\""),
+        "response-socket-timeout" => Some("\"send_timeout\""),
+        "response-flush-delay" => Some("\"wsgi_buffering\" on or off"),
+        _ => None,
     }
 }
 
@@ -239,9 +305,77 @@ mod tests {
             "nonsense=1",
             "processes",
             "=1",
+            "supplementary-groups=",
+            "supplementary-groups=#0,",
+            "supplementary-groups=no-such-group",
+            "supplementary-groups=#4294967295",
+            "stack-size=16k",
+            "stack-size=4g",
+            "cpu-priority=-21",
+            "cpu-priority=21",
+            "cpu-priority=low",
+            "memory-limit=-1",
+            "memory-limit=1t",
+            "memory-limit=k",
+            "memory-limit=9223372036854775807g",
+            "virtual-memory-limit=",
+            "cpu-time-limit=1s",
+            "listen-backlog=-1",
+            "socket-user=#x",
+            "socket-user=no-such-user",
+            "send-buffer-size=511",
+            "receive-buffer-size=3g",
+            "socket-timeout=x",
+            "header-buffer-size=8191",
+            "script-user=no-such-user",
+            "script-group=no-such-group",
+            "chroot=relative",
+            "root=relative",
+            "chroot=/nonexistent",
+            "response-buffer-size=65535",
+            "response-socket-timeout=-1",
+            "response-flush-delay=x",
         ] {
             assert!(set(option).is_err(), "{option}");
         }
+    }
+
+    #[test]
+    fn sizes_have_nginx_suffixes() {
+        assert_eq!(set("memory-limit=1000").unwrap().memory_limit, Some(1000));
+        assert_eq!(set("memory-limit=2M").unwrap().memory_limit, Some(2 << 20));
+        assert_eq!(set("memory-limit=3g").unwrap().memory_limit, Some(3 << 30));
+        assert_eq!(set("stack-size=512k").unwrap().stack_size, Some(512 << 10));
+        assert_eq!(set("memory-limit=0").unwrap().memory_limit, None);
+        assert_eq!(set("send-buffer-size=0").unwrap().send_buffer_size, None);
+        assert_eq!(set("header-buffer-size=0").unwrap().header_buffer_size, None);
+    }
+
+    #[test]
+    fn ids_need_no_names() {
+        let options = set("supplementary-groups=#54321,#0").unwrap();
+        let ids: Vec<u32> =
+            options.supplementary_groups.unwrap().iter().map(|gid| gid.as_raw()).collect();
+        assert_eq!(ids, [54321, 0]);
+        assert_eq!(set("script-user=#54321").unwrap().script_user, Some(Uid::from_raw(54321)));
+    }
+
+    #[test]
+    fn a_jail_has_no_slash_at_its_end() {
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(set("chroot=/usr//bin/").unwrap().chroot.unwrap(), Path::new("/usr/bin"));
+            assert_eq!(set("root=/").unwrap().chroot.unwrap(), Path::new(""));
+        } else {
+            assert!(set("chroot=/usr").unwrap_err().to_string().contains("root"));
+        }
+    }
+
+    #[test]
+    fn a_script_is_a_users_or_a_groups() {
+        let mut options = set("script-user=#1").unwrap();
+        assert_eq!(options.check(), Ok(()));
+        options.set("script-group=#1").unwrap();
+        assert!(options.check().is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Scripts that are loaded before any request: wsgi_import_script, and aliases that say all that is
 //! needed for it (mod_wsgi semantics a.6).
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nginx_sys::{ngx_http_core_srv_conf_t, ngx_log_t};
@@ -8,9 +9,11 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::succession::ScriptIn;
 
 use super::aliases::{full_name, Alias};
+use super::main::GroupDefinition;
 use super::value::Setting;
 use super::MainConf;
 use crate::ffi::{enclosing_server, Conf, ConfigError};
+use crate::route::jail;
 
 /// A script and the processes that load it.
 #[derive(Clone, Debug)]
@@ -78,11 +81,15 @@ impl Imports {
         process_group: &str,
         script: ScriptIn,
     ) -> Result<(), ConfigError> {
-        if !process_group.is_empty() && conf.group(process_group.as_bytes()).is_none() {
-            return Err(cf.error(format_args!(
-                "names daemon process group \"{process_group}\", which is not defined before"
-            )));
-        }
+        let script = match conf.group(process_group.as_bytes()) {
+            Some(index) => as_seen_by(cf, &conf.groups[index], script)?,
+            None if process_group.is_empty() => script,
+            None => {
+                return Err(cf.error(format_args!(
+                    "names daemon process group \"{process_group}\", which is not defined before"
+                )))
+            }
+        };
         conf.imports.0.push(Import {
             process_group: process_group.to_owned(),
             script,
@@ -92,6 +99,23 @@ impl Imports {
         });
         Ok(())
     }
+}
+
+/// A script with its path inside the group's jail, where it has one.
+fn as_seen_by(
+    cf: Conf,
+    group: &GroupDefinition,
+    script: ScriptIn,
+) -> Result<ScriptIn, ConfigError> {
+    let Some(chroot) = &group.options.chroot else { return Ok(script) };
+    let inside = jail::file(chroot.as_os_str().as_bytes(), &script.script).ok_or_else(|| {
+        cf.error(format_args!(
+            "names script \"{}\", which is outside the chroot of daemon process group \"{}\"",
+            script.shown(),
+            group.name
+        ))
+    })?;
+    Ok(ScriptIn { script: inside.to_vec(), ..script })
 }
 
 /// `wsgi_import_script path process-group=… application-group=…`.
@@ -117,7 +141,6 @@ pub fn import_script(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
 /// Loads the script of an alias ahead when it is known which process and which interpreter will run
 /// it. A directory is none.
 pub fn preload(cf: Conf, conf: &mut MainConf, alias: &Alias) -> Result<(), ConfigError> {
-    use std::os::unix::ffi::OsStrExt;
     let fixed = |group: &Option<Setting>| Some(group.as_ref()?.fixed()?.to_owned());
     let (process_group, application_group) =
         (fixed(&alias.process_group), fixed(&alias.application_group));

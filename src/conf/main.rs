@@ -17,6 +17,7 @@ use super::python::{check_home, unreadable, PythonSettings};
 use crate::exchange::Neighbours;
 use crate::ffi::{bytes, ConfigError};
 use crate::master::{of_group, of_workers, Generation, SocketNames};
+use crate::route::Owner;
 
 /// Threads of a daemon process and of the embedded host where none are configured (mod_wsgi's).
 pub const DEFAULT_THREADS: u16 = 15;
@@ -104,6 +105,12 @@ impl GroupDefinition {
     /// Seconds that running requests have when a process ends (mod_wsgi's default: 5).
     pub fn shutdown_timeout(&self) -> u32 {
         self.options.shutdown_timeout.unwrap_or(5)
+    }
+
+    /// Whose scripts the group runs; `None`: anybody's.
+    pub fn script_owner(&self) -> Option<Owner> {
+        let user = self.options.script_user.map(Owner::User);
+        user.or_else(|| self.options.script_group.map(Owner::Group))
     }
 
     /// Whether requests of `server` may use the group: one of the `http` level, of the same server,
@@ -224,13 +231,19 @@ impl MainConf {
         let user_of = |group: &GroupDefinition| of_group(group, core).ok().flatten();
         let mut homes = Vec::new();
         for group in &self.groups {
+            // What is inside a jail its processes find out: links there lead elsewhere from here.
+            if group.options.chroot.is_some() {
+                continue;
+            }
             if let Some(home) = &group.options.python_home {
                 let directive = format!("\"wsgi_daemon_process\" \"{}\": python-home", group.name);
                 homes.push((home, directive, group.place.as_str(), user_of(group)));
             }
         }
         if let Some(home) = &self.python.home {
-            let others = self.groups.iter().filter(|group| group.options.python_home.is_none());
+            let without =
+                |options: &DaemonOptions| options.python_home.is_none() && options.chroot.is_none();
+            let others = self.groups.iter().filter(|group| without(&group.options));
             let mut users: Vec<_> = others.map(user_of).collect();
             if users.is_empty() {
                 users.push(of_workers(core));

@@ -46,7 +46,7 @@ pub fn encode(
 ) {
     let mut entries = Entries::default();
     request_line(r, method(r, conf, neighbours), target, &mut entries);
-    server(r, neighbours, &mut entries);
+    server(r, neighbours, target, &mut entries);
     client(r, neighbours, &mut entries);
     redirect(r, &mut entries);
     headers(r, target, &mut entries);
@@ -87,17 +87,23 @@ fn request_line(r: Request, method: &[u8], target: &Target, entries: &mut Entrie
     entries.set("SERVER_PROTOCOL", if protocol.is_empty() { b"HTTP/0.9" } else { protocol });
 }
 
-fn server(r: Request, neighbours: &Neighbours, entries: &mut Entries) {
+fn server(r: Request, neighbours: &Neighbours, target: &Target, entries: &mut Entries) {
     let scheme = if r.is_tls() { "https" } else { "http" };
     let address = local_address(r);
     let root = neighbours.document_root.get(r).unwrap_or_default();
+    let root = match &target.jail {
+        Some(jail) => crate::route::jail::directory(jail, root),
+        None => Some(root),
+    };
     entries.set("SERVER_NAME", escape_html(&server_name(r)));
     entries.set("SERVER_PORT", local_port(r).to_string());
     entries.set("SERVER_ADDR", &*address);
     entries.set("SERVER_SOFTWARE", NGINX_VER.to_bytes());
-    entries.set("DOCUMENT_ROOT", root);
     entries.set("CONTEXT_PREFIX", "");
-    entries.set("CONTEXT_DOCUMENT_ROOT", root);
+    if let Some(root) = root {
+        entries.set("DOCUMENT_ROOT", root);
+        entries.set("CONTEXT_DOCUMENT_ROOT", root);
+    }
     entries.set("REQUEST_SCHEME", scheme);
     if r.is_tls() {
         entries.set("HTTPS", "1");

@@ -1,13 +1,14 @@
 //! The content handler: checks, names, and the hand-over to nginx's upstream code.
 
 use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nginx_sys::{
     ngx_event_pipe_t, ngx_http_read_client_request_body, ngx_http_request_t,
-    ngx_http_upstream_create, ngx_int_t, ngx_pcalloc, NGX_HTTP_FORBIDDEN,
+    ngx_http_upstream_conf_t, ngx_http_upstream_create, ngx_int_t, ngx_pcalloc, NGX_HTTP_FORBIDDEN,
     NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_LENGTH_REQUIRED, NGX_HTTP_NOT_FOUND,
     NGX_HTTP_SPECIAL_RESPONSE,
 };
@@ -15,10 +16,10 @@ use ngx::ngx_log_error;
 
 use super::frames::FrameReader;
 use super::{body, names, request, response, Exchange, Target};
-use crate::conf::{Alias, LocationConf, MainConf, Setting, Token};
+use crate::conf::{Alias, GroupDefinition, LocationConf, MainConf, Setting, Token};
 use crate::dispatch::Place;
 use crate::ffi::{code, guard, str_of, text, Request, Timer};
-use crate::route::{NoScript, Route};
+use crate::route::{check_owner, jail, Foreign, NoScript, Route};
 
 /// Why a request is not passed to an application (semantics a.8, h.2).
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,12 @@ enum Refusal {
     UnknownGroup(String),
     #[error("The WSGI daemon process called \"{0}\" cannot be accessed by this server")]
     ForeignGroup(String),
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
+    #[error(
+        "WSGI script {script} is outside the chroot {jail} of daemon process group \"{group}\""
+    )]
+    OutsideJail { script: String, jail: String, group: String },
     #[error("no alias takes the request")]
     NoAlias,
     #[error("no memory for the request")]
@@ -49,7 +56,7 @@ impl Refusal {
     fn status(&self) -> u32 {
         match self {
             Refusal::NoScript(NoScript::Missing(_)) => NGX_HTTP_NOT_FOUND,
-            Refusal::NoScript(_) => NGX_HTTP_FORBIDDEN,
+            Refusal::NoScript(_) | Refusal::Foreign(_) => NGX_HTTP_FORBIDDEN,
             Refusal::Chunked => NGX_HTTP_LENGTH_REQUIRED,
             _ => NGX_HTTP_INTERNAL_SERVER_ERROR,
         }
@@ -89,8 +96,15 @@ fn prepare(r: Request) -> Result<(), Refusal> {
     if r.is_main() && r.chunked() && conf.chunked_request == 0 {
         return Err(Refusal::Chunked);
     }
-    let target = target(r, main, conf, &alias, route);
+    let mut target = target(r, main, conf, &alias, route);
     let place = place(r, main, conf, &target.process_group)?;
+    let group = match place {
+        Place::Daemon(index) => Some(&main.groups[index]),
+        Place::Embedded => None,
+    };
+    if let Some(group) = group {
+        apply_group(group, &mut target)?;
+    }
     let generation = main.generation.as_ref().ok_or(Refusal::Memory)?;
     let dispatcher = NonNull::from(generation.dispatcher(main));
     let exchange = r.keep(exchange(r, dispatcher, place, target)).ok_or(Refusal::Memory)?;
@@ -98,7 +112,44 @@ fn prepare(r: Request) -> Result<(), Refusal> {
     if !r.on_end(Some(on_end), exchange.as_ptr()) {
         return Err(Refusal::Memory);
     }
-    make_upstream(r, conf)
+    let upstream = upstream_conf(r, conf, group).ok_or(Refusal::Memory)?;
+    make_upstream(r, upstream)
+}
+
+/// What a group demands of a script, and how its processes see it.
+fn apply_group(group: &GroupDefinition, target: &mut Target) -> Result<(), Refusal> {
+    let script = &mut target.route.script;
+    if let Some(owner) = group.script_owner() {
+        check_owner(script, owner)?;
+    }
+    if let Some(jail) = &group.options.chroot {
+        let jail = jail.as_os_str().as_bytes();
+        let inside = jail::file(jail, script).ok_or_else(|| Refusal::OutsideJail {
+            script: text(script).into_owned(),
+            jail: text(jail).into_owned(),
+            group: group.name.clone(),
+        })?;
+        *script = inside.to_vec();
+        target.jail = Some(jail.to_vec());
+    }
+    Ok(())
+}
+
+/// The location's configuration, with the group's own timeout where it has one.
+fn upstream_conf(
+    r: Request,
+    conf: &mut LocationConf,
+    group: Option<&GroupDefinition>,
+) -> Option<NonNull<ngx_http_upstream_conf_t>> {
+    let Some(seconds) = group.and_then(|group| group.options.socket_timeout) else {
+        return Some(NonNull::from(&mut conf.upstream));
+    };
+    let mut own = r.keep(conf.upstream)?;
+    // SAFETY: a fresh copy in the request's pool that nobody else knows yet.
+    let own_conf = unsafe { own.as_mut() };
+    own_conf.read_timeout = seconds as usize * 1000;
+    own_conf.send_timeout = seconds as usize * 1000;
+    Some(own)
 }
 
 /// Effective names: the alias's options before the location's settings (semantics a.2).
@@ -121,6 +172,7 @@ fn target(r: Request, main: &MainConf, conf: &LocationConf, alias: &Alias, route
         callable: callable(r, conf, alias),
         pass_authorization: alias.pass_authorization.unwrap_or(conf.pass_authorization == 1),
         reloading: conf.script_reloading != 0,
+        jail: None,
         route,
     }
 }
@@ -211,23 +263,24 @@ fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
-fn make_upstream(r: Request, conf: &mut LocationConf) -> Result<(), Refusal> {
+fn make_upstream(r: Request, conf: NonNull<ngx_http_upstream_conf_t>) -> Result<(), Refusal> {
     // SAFETY: a live request; the fields are those that nginx's own protocol modules set, and the
-    // configuration lives as long as the cycle.
-    unsafe {
+    // configuration lives as long as the cycle, or as the request.
+    let conf = unsafe {
+        let conf = conf.as_ptr();
         if ngx_http_upstream_create(r.as_ptr()) != code::OK {
             return Err(Refusal::Memory);
         }
         let u = &mut *r.upstream();
         u.schema = str_of(b"wsgi://");
         u.output.tag = std::ptr::from_ref(crate::module()).cast_mut().cast();
-        u.conf = &mut conf.upstream;
+        u.conf = conf;
         u.create_request = Some(request::create_request);
         u.reinit_request = Some(request::reinit_request);
         u.process_header = Some(response::process_header);
         u.abort_request = Some(request::abort_request);
         u.finalize_request = Some(request::finalize_request);
-        u.set_buffering(conf.upstream.buffering as u32);
+        u.set_buffering((*conf).buffering as u32);
         u.pipe = ngx_pcalloc(r.pool(), size_of::<ngx_event_pipe_t>()).cast();
         if u.pipe.is_null() {
             return Err(Refusal::Memory);
@@ -237,8 +290,9 @@ fn make_upstream(r: Request, conf: &mut LocationConf) -> Result<(), Refusal> {
         u.input_filter_init = Some(response::filter_init);
         u.input_filter = Some(response::direct_filter);
         u.input_filter_ctx = r.as_ptr().cast();
-    }
-    if conf.upstream.request_buffering == 0 {
+        &*conf
+    };
+    if conf.request_buffering == 0 {
         r.set_request_body_no_buffering();
     }
     Ok(())

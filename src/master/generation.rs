@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
-use ngx_wsgi_host::config::{ErrorLog, GroupConfig, Listener, SupervisorConfig};
+use ngx_wsgi_host::config::{
+    ConnectionConfig, ErrorLog, GroupConfig, Limits, Listener, SupervisorConfig,
+};
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
 use ngx_wsgi_host::succession::ScriptIn;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -14,16 +16,19 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
     recv, shutdown, socketpair, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType,
 };
-use nix::unistd::{geteuid, Uid, User};
+use nix::unistd::{geteuid, Gid, Uid, User};
 use thiserror::Error;
 
 use super::executable::{HostExecutable, NotFound};
 use super::identity::{self, Root};
-use super::sockets::{self, SocketError, SocketNames};
+use super::sockets::{self, Access, SocketError, SocketNames};
 use super::spawn::{self, SpawnError};
-use crate::conf::{GroupDefinition, MainConf};
+use crate::conf::{DaemonOptions, GroupDefinition, MainConf};
 use crate::dispatch::Dispatcher;
 use crate::ffi::{file_log, log_level, server_log, worker_count, Role};
+
+/// Longest line of a response header where none is configured (mod_wsgi's).
+const HEADER_LINE: usize = 32 << 10;
 
 /// The daemons of a configuration could not be started.
 #[derive(Debug, Error)]
@@ -118,7 +123,7 @@ impl Generation {
             return Ok(Generation::default());
         }
         let executable = HostExecutable::find(conf.daemon_executable.as_deref())?;
-        let owner = geteuid().is_root().then(|| Uid::from_raw(core.user));
+        let worker = geteuid().is_root().then(|| Uid::from_raw(core.user));
         let names = conf.socket_names(core);
         let workers = worker_count(core);
 
@@ -142,7 +147,7 @@ impl Generation {
         let mut held: Vec<OwnedFd> = Vec::new();
         for (index, group) in conf.groups.iter().enumerate() {
             let (report, fd) = Reports::create(group.seats(), group.threads())?;
-            let listeners = listen(&names, index, group, owner, &mut daemons)?;
+            let listeners = listen(&names, index, group, &access(group, core), &mut daemons)?;
             let imports = conf.imports.of(&group.name);
             groups.push(group_config(group, core, &listeners, fd.as_raw_fd(), imports)?);
             daemons.reports.push(report);
@@ -156,7 +161,7 @@ impl Generation {
             wakeups: daemons.wakeups.iter().map(AsRawFd::as_raw_fd).collect(),
             error_log: error_log(cycle),
             python: conf.python.shared(),
-            worker_uid: owner.map(Uid::as_raw),
+            worker_uid: worker.map(Uid::as_raw),
             groups,
         };
         let keep: Vec<RawFd> = held
@@ -209,11 +214,22 @@ fn lifeline() -> Result<(OwnedFd, OwnedFd), StartError> {
         .map_err(|source| StartError::Descriptor { what: "lifeline", source })
 }
 
+/// nginx's workers connect as the socket's owner; where `socket-user=` is that, as its group.
+fn access(group: &GroupDefinition, core: &ngx_core_conf_t) -> Access {
+    let backlog = group.options.listen_backlog.unwrap_or(sockets::BACKLOG);
+    let (owner, group) = match group.options.socket_user {
+        _ if !geteuid().is_root() => (None, None),
+        Some(user) => (Some(user), Some(Gid::from_raw(core.group))),
+        None => (Some(Uid::from_raw(core.user)), None),
+    };
+    Access { owner, group, backlog }
+}
+
 fn listen(
     names: &SocketNames,
     index: usize,
     group: &GroupDefinition,
-    owner: Option<Uid>,
+    access: &Access,
     daemons: &mut Daemons,
 ) -> Result<Vec<(OwnedFd, PathBuf)>, StartError> {
     let mut listeners = Vec::new();
@@ -223,7 +239,7 @@ fn listen(
     for process in 0..usize::from(seats) {
         let path = names.path(index, process);
         daemons.addresses[index].push(Address::new(&path));
-        listeners.push((sockets::open(&path, owner)?, path));
+        listeners.push((sockets::open(&path, access)?, path));
     }
     Ok(listeners)
 }
@@ -283,7 +299,27 @@ fn group_config(
             .collect(),
         report,
         imports,
+        stack_size: options.stack_size,
+        cpu_priority: options.cpu_priority,
+        limits: Limits {
+            cpu_time: options.cpu_time_limit,
+            memory: options.memory_limit,
+            virtual_memory: options.virtual_memory_limit,
+        },
+        chroot: options.chroot.as_ref().map(|jail| Path::new("/").join(jail)),
+        socket_uid: options.socket_user.map(Uid::as_raw),
+        connections: connections(options),
     })
+}
+
+fn connections(options: &DaemonOptions) -> ConnectionConfig {
+    let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    ConnectionConfig {
+        send_buffer: options.send_buffer_size.map(size),
+        receive_buffer: options.receive_buffer_size.map(size),
+        timeout: options.socket_timeout,
+        header_line: Some(options.header_buffer_size.map_or(HEADER_LINE, size)),
+    }
 }
 
 fn error_log(cycle: &ngx_cycle_t) -> ErrorLog {

@@ -28,7 +28,21 @@ pub fn of_group(
     }
     let own_group = user.map_or(core.group, |user| user.gid.as_raw());
     let gid = group.options.group.as_ref().map_or(own_group, |group| group.gid.as_raw());
-    Ok(Some(Credentials { uid, gid, groups: groups_of(uid, gid) }))
+    let groups = match &group.options.supplementary_groups {
+        Some(groups) => with_primary(gid, groups),
+        None => groups_of(uid, gid),
+    };
+    Ok(Some(Credentials { uid, gid, groups }))
+}
+
+fn with_primary(primary: u32, others: &[Gid]) -> Vec<u32> {
+    let mut groups = vec![primary];
+    for gid in others.iter().map(|gid| gid.as_raw()) {
+        if !groups.contains(&gid) {
+            groups.push(gid);
+        }
+    }
+    groups
 }
 
 /// nginx's workers, where they are not who started nginx.

@@ -6,16 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::sys::socket::{
-    bind, listen, socket, AddressFamily, Backlog, SockFlag, SockType, UnixAddr,
-};
-use nix::unistd::{chown, Uid};
+use nix::errno::Errno;
+use nix::sys::socket::{bind, socket, AddressFamily, SockFlag, SockType, UnixAddr};
+use nix::unistd::{chown, Gid, Uid};
 use thiserror::Error;
 
 /// Longest path of a unix socket: sun_path without its final NUL.
 const PATH_MAX: usize = 107;
 /// Leases keep nginx from connecting more often than there are threads; this is beyond them.
-const BACKLOG: i32 = 511;
+pub const BACKLOG: i32 = 511;
 
 static GENERATIONS: AtomicU32 = AtomicU32::new(0);
 
@@ -77,13 +76,24 @@ impl SocketNames {
     }
 }
 
-/// Makes a listening socket that only `owner` (and root) may connect to. A file that is in the way
+/// Who may connect to a socket, apart from root, and how many that nobody has accepted yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// `None` for who made it.
+    pub owner: Option<Uid>,
+    /// `None`: the owner alone.
+    pub group: Option<Gid>,
+    /// As listen() takes it.
+    pub backlog: i32,
+}
+
+/// Makes a listening socket. A file that is in the way
 /// is the remnant of a killed generation: names hold the pid of a process that is this one.
 ///
 /// # Errors
 ///
 /// [`SocketError`] naming the step that failed.
-pub fn open(path: &Path, owner: Option<Uid>) -> Result<OwnedFd, SocketError> {
+pub fn open(path: &Path, access: &Access) -> Result<OwnedFd, SocketError> {
     let fail = |step| {
         let path = path.display().to_string();
         move |error: nix::Error| SocketError { step, path, source: error.into() }
@@ -93,16 +103,20 @@ pub fn open(path: &Path, owner: Option<Uid>) -> Result<OwnedFd, SocketError> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(fail("create"))?;
     let address = UnixAddr::new(path).map_err(fail("name"))?;
     bind(fd.as_raw_fd(), &address).map_err(fail("bind"))?;
-    let closed = std::fs::Permissions::from_mode(0o600);
+    let mode = if access.group.is_some() { 0o660 } else { 0o600 };
+    let closed = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(path, closed).map_err(|source| SocketError {
         step: "protect",
         path: path.display().to_string(),
         source,
     })?;
-    if owner.is_some() {
-        chown(path, owner, None).map_err(fail("chown"))?;
+    if access.owner.is_some() || access.group.is_some() {
+        chown(path, access.owner, access.group).map_err(fail("chown"))?;
     }
-    listen(&fd, Backlog::new(BACKLOG).map_err(fail("listen on"))?).map_err(fail("listen on"))?;
+    // Not nix's, which refuses a backlog that the system may have been configured to allow.
+    // SAFETY: an open socket.
+    let listening = unsafe { libc::listen(fd.as_raw_fd(), access.backlog) };
+    Errno::result(listening).map_err(fail("listen on"))?;
     Ok(fd)
 }
 

@@ -2,10 +2,18 @@
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{getppid, setgroups, setresgid, setresuid, Gid, Pid, Uid};
+use nix::unistd::{chdir, chroot, getppid, setgroups, setresgid, setresuid, Gid, Pid, Uid};
 
 use super::SetupError;
 use crate::config::GroupConfig;
+
+/// Makes `chroot=` the root directory. While still root, and before any other path is used.
+pub fn enter_jail(group: &GroupConfig) -> Result<(), SetupError> {
+    let Some(jail) = &group.chroot else { return Ok(()) };
+    let step = || SetupError::step(format!("make {} the root directory", jail.display()));
+    chroot(jail).map_err(step())?;
+    chdir("/").map_err(step())
+}
 
 /// Takes on the group's identity, for good.
 pub fn assume(group: &GroupConfig) -> Result<(), SetupError> {

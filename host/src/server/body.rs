@@ -128,6 +128,11 @@ impl Body {
         }
     }
 
+    /// The rest did not arrive in time.
+    pub fn time_out(&mut self) -> BodyError {
+        self.fail_with(Errno::ETIMEDOUT)
+    }
+
     fn break_off(&mut self, bad: BadFrame) -> BodyError {
         self.bad = Some(bad);
         self.fail(BodyError::Io(bad.to_string()))

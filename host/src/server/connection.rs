@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use super::body::Body;
 use super::socket::Socket;
 use super::writer::Writer;
+use crate::config::ConnectionConfig;
 
 /// A connection. The halves have locks of their own: a thread that reads input and one that writes
 /// output do not wait for each other.
@@ -14,6 +15,8 @@ pub struct Connection {
     /// Names the connection in the registry and in epoll; never used twice.
     pub token: u64,
     pub socket: Socket,
+    /// Longest line of a response header.
+    pub header_line_max: usize,
     lost: AtomicBool,
     registered: AtomicBool,
     body: Mutex<Body>,
@@ -21,10 +24,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(token: u64, fd: OwnedFd) -> Self {
+    pub fn new(token: u64, fd: OwnedFd, config: &ConnectionConfig) -> Self {
         Connection {
             token,
-            socket: Socket::new(fd),
+            socket: Socket::new(fd, config),
+            header_line_max: config.header_line.unwrap_or(usize::MAX),
             lost: AtomicBool::new(false),
             registered: AtomicBool::new(false),
             body: Mutex::new(Body::new()),

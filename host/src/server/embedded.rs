@@ -10,7 +10,6 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
 use thiserror::Error;
 
-use super::activity::Activity;
 use super::host::{Host, HostConfig};
 use super::serve::with_python;
 use crate::config::RuntimeConfig;
@@ -68,16 +67,7 @@ impl Embedded {
         let threads = threads.max(1);
         let reports = Arc::new(Reports::private(threads)?);
         reports.enter(0, std::process::id());
-        let host = HostConfig {
-            threads,
-            listener: None,
-            allowed_uid: None,
-            reports,
-            process: 0,
-            activity: Arc::new(Activity::new(threads, 0, None)),
-            stirs: false,
-        };
-        let host = Arc::new(Host::new(host)?);
+        let host = Arc::new(Host::new(HostConfig::new(threads, reports))?);
         let life = Arc::new(Life { phase: Mutex::new(Phase::Running), changed: Condvar::new() });
         let main = {
             let (host, life) = (Arc::clone(&host), Arc::clone(&life));

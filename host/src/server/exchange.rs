@@ -49,10 +49,11 @@ impl Served {
     pub fn finish(&self, outcome: Outcome, goaway: bool) {
         let mut writer = self.connection.writer();
         self.over.store(true, Ordering::Relaxed);
-        if self.connection.is_lost()
-            || writer.end(&self.connection.socket, outcome, goaway).is_err()
-        {
-            self.connection.lose();
+        if self.connection.is_lost() {
+            return;
+        }
+        if let Err(errno) = writer.end(&self.connection.socket, outcome, goaway) {
+            self.lose(errno);
         }
     }
 
@@ -82,10 +83,30 @@ impl Served {
         &self,
         write: impl FnOnce(&mut Writer) -> Result<(), Errno>,
     ) -> Result<(), Disconnected> {
-        self.write(write)?.map_err(|_| {
-            self.connection.lose();
+        self.write(write)?.map_err(|errno| {
+            self.lose(errno);
             Disconnected
         })
+    }
+
+    /// Nothing can be sent any more. A client that has gone is no error; one that is there and takes
+    /// nothing is.
+    fn lose(&self, errno: Errno) {
+        self.connection.lose();
+        if errno == Errno::ETIMEDOUT {
+            let seconds = self.connection.socket.timeout().unwrap_or_default().as_secs();
+            let request = self.line.escape_ascii();
+            tracing::error!(
+                "response broken off: nothing of it was taken for {seconds} s (socket-timeout), \
+                 request: \"{request}\""
+            );
+        }
+    }
+
+    /// The name of a header whose line is longer than it may be, and the line's length.
+    fn too_long<'a>(&self, headers: &'a [(Vec<u8>, Vec<u8>)]) -> Option<(&'a [u8], usize)> {
+        let mut lines = headers.iter().map(|(name, value)| (&**name, name.len() + 2 + value.len()));
+        lines.find(|(_, len)| *len > self.connection.header_line_max)
     }
 }
 
@@ -103,8 +124,16 @@ impl Exchange for Served {
             match read {
                 Ok(Some(n)) => return Ok(n),
                 Ok(None) => {
-                    let waited = connection.socket.wait(PollFlags::POLLIN, None);
-                    waited.map_err(|errno| BodyError::Io(errno.desc().to_owned()))?;
+                    let until = connection.socket.deadline();
+                    let waited = connection.socket.wait(PollFlags::POLLIN, until);
+                    if !waited.map_err(|errno| BodyError::Io(errno.desc().to_owned()))? {
+                        let mut body = connection.body();
+                        // The body may be the next request's by now.
+                        if self.over.load(Ordering::Relaxed) {
+                            return Err(BodyError::Closed);
+                        }
+                        return Err(body.time_out());
+                    }
                 }
                 Err(error) => {
                     if error == BodyError::Closed {
@@ -122,6 +151,15 @@ impl Exchange for Served {
         status_line: &[u8],
         headers: &[(Vec<u8>, Vec<u8>)],
     ) -> Result<(), Disconnected> {
+        if let Some((name, len)) = self.too_long(headers) {
+            let (name, max) = (name.escape_ascii(), self.connection.header_line_max);
+            let line = format!(
+                "response cannot be sent: the line of header \"{name}\" has {len} bytes, \
+                 header-buffer-size is {max}"
+            );
+            self.log(Level::Error, line.as_bytes());
+            return Err(Disconnected);
+        }
         let queued = self.write(|writer| writer.respond(status, status_line, headers))?;
         queued.map_err(|bad| {
             self.log(Level::Error, format!("response cannot be sent: {bad}").as_bytes());

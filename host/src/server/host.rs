@@ -18,9 +18,10 @@ use super::connection::Connection;
 use super::registry::Registry;
 use super::serve::Serve;
 use super::worker;
+use crate::config::ConnectionConfig;
 use crate::scoreboard::Reports;
 
-/// Stack of a request thread: what Python expects of a main thread.
+/// Stack of a request thread where none is configured: what Python expects of a main thread.
 const STACK: usize = 8 << 20;
 
 /// Pause of the accepting thread when the process is out of descriptors or memory.
@@ -36,9 +37,8 @@ pub struct HostConfig {
     pub threads: u16,
     /// Where nginx connects to; `None` when connections are only given by [`Host::adopt`].
     pub listener: Option<OwnedFd>,
-    /// The user of nginx's workers; apart from root nobody else may connect. `None`: anybody who
-    /// can reach the socket.
-    pub allowed_uid: Option<u32>,
+    /// Who may connect apart from root. Empty: anybody who can reach the socket.
+    pub allowed_uids: Vec<u32>,
     /// Where the threads report what they are at.
     pub reports: Arc<Reports>,
     /// Number of the process in the report.
@@ -47,6 +47,27 @@ pub struct HostConfig {
     pub activity: Arc<Activity>,
     /// Whether reading and writing counts as activity.
     pub stirs: bool,
+    /// Stack of each request thread in bytes.
+    pub stack_size: usize,
+    /// What holds for each connection.
+    pub connections: ConnectionConfig,
+}
+
+impl HostConfig {
+    /// A host without a listener and with the defaults.
+    pub fn new(threads: u16, reports: Arc<Reports>) -> Self {
+        HostConfig {
+            threads,
+            listener: None,
+            allowed_uids: Vec::new(),
+            reports,
+            process: 0,
+            activity: Arc::new(Activity::new(threads, 0, None)),
+            stirs: false,
+            stack_size: STACK,
+            connections: ConnectionConfig::default(),
+        }
+    }
 }
 
 /// Threads that serve exchanges. Dropping it lets the threads end by themselves.
@@ -60,7 +81,7 @@ pub(super) struct Shared {
     epoll: Epoll,
     ended: EventFd,
     listener: Option<UnixListener>,
-    allowed_uid: Option<u32>,
+    allowed_uids: Vec<u32>,
     registry: Registry,
     draining: AtomicBool,
     over: AtomicBool,
@@ -71,6 +92,7 @@ pub(super) struct Shared {
     pub activity: Arc<Activity>,
     pub stirs: bool,
     count: u16,
+    stack_size: usize,
 }
 
 /// What an idle thread is woken for.
@@ -92,8 +114,8 @@ impl Host {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             ended: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             listener,
-            allowed_uid: config.allowed_uid,
-            registry: Registry::new(FIRST_CONNECTION),
+            allowed_uids: config.allowed_uids,
+            registry: Registry::new(FIRST_CONNECTION, config.connections),
             draining: AtomicBool::new(false),
             over: AtomicBool::new(false),
             alive: Mutex::new(0),
@@ -103,6 +125,7 @@ impl Host {
             activity: config.activity,
             stirs: config.stirs,
             count: config.threads.max(1),
+            stack_size: config.stack_size,
         };
         shared.epoll.add(&shared.ended, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
         if let Some(listener) = &shared.listener {
@@ -131,7 +154,8 @@ impl Host {
                 let _ticket = ticket;
                 worker::run(&shared, usize::from(index), serve(id));
             };
-            let builder = thread::Builder::new().name(format!("wsgi-{id}")).stack_size(STACK);
+            let builder = thread::Builder::new().name(format!("wsgi-{id}"));
+            let builder = builder.stack_size(self.shared.stack_size);
             lock(&self.threads).push(builder.spawn(run)?);
         }
         Ok(())
@@ -246,14 +270,17 @@ impl Shared {
     }
 
     fn is_welcome(&self, socket: &OwnedFd) -> bool {
-        let Some(allowed) = self.allowed_uid else { return true };
+        if self.allowed_uids.is_empty() {
+            return true;
+        }
         match getsockopt(socket, PeerCredentials) {
-            Ok(peer) if peer.uid() == 0 || peer.uid() == allowed => true,
+            Ok(peer) if peer.uid() == 0 || self.allowed_uids.contains(&peer.uid()) => true,
             Ok(peer) => {
                 tracing::error!(
-                    "connection of process {} refused: its user {} is neither {allowed} nor root",
+                    "connection of process {} refused: its user {} is neither root nor one of {:?}",
                     peer.pid(),
-                    peer.uid()
+                    peer.uid(),
+                    self.allowed_uids
                 );
                 false
             }

@@ -5,9 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connection::Connection;
+use crate::config::ConnectionConfig;
 
 /// All open connections by their token.
-pub struct Registry(Mutex<Connections>);
+pub struct Registry {
+    connections: Mutex<Connections>,
+    config: ConnectionConfig,
+}
 
 struct Connections {
     open: HashMap<u64, Arc<Connection>>,
@@ -16,19 +20,20 @@ struct Connections {
 
 impl Registry {
     /// An empty registry that numbers connections from `first`.
-    pub fn new(first: u64) -> Self {
-        Registry(Mutex::new(Connections { open: HashMap::new(), next: first }))
+    pub fn new(first: u64, config: ConnectionConfig) -> Self {
+        let connections = Mutex::new(Connections { open: HashMap::new(), next: first });
+        Registry { connections, config }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn add(&self, fd: OwnedFd) -> Arc<Connection> {
         let mut connections = self.lock();
         let token = connections.next;
         connections.next += 1;
-        let connection = Arc::new(Connection::new(token, fd));
+        let connection = Arc::new(Connection::new(token, fd, &self.config));
         connections.open.insert(token, Arc::clone(&connection));
         connection
     }

@@ -12,7 +12,8 @@ use crate::wire::{BadFrame, Header, Kind, HEADER_LEN};
 /// What a thread keeps for reading; longer requests make the buffer grow until they are over.
 const KEPT: usize = 32 << 10;
 
-/// How long nginx may take from the first byte of a REQUEST frame to its last.
+/// How long nginx may take from the first byte of a REQUEST frame to its last where no timeout is
+/// configured.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request could not be read; the connection is to be closed.
@@ -91,6 +92,7 @@ impl RequestBuffer {
     }
 
     fn more(&mut self, socket: &Socket, until: Instant) -> Result<(), ReadError> {
+        let until = socket.deadline().unwrap_or(until);
         loop {
             match socket.receive(&mut self.bytes[self.len..])? {
                 Received::Bytes(n) => {

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::socket::{recv, sendmsg, shutdown, MsgFlags, Shutdown, UnixAddr};
+use nix::sys::socket::sockopt::{RcvBuf, SndBuf};
+use nix::sys::socket::{recv, sendmsg, setsockopt, shutdown, MsgFlags, Shutdown, UnixAddr};
+
+use crate::config::ConnectionConfig;
 
 /// What reading gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +23,38 @@ pub enum Received {
 }
 
 /// A connected stream socket in non-blocking mode.
-pub struct Socket(OwnedFd);
+pub struct Socket {
+    fd: OwnedFd,
+    timeout: Option<Duration>,
+}
 
 impl Socket {
-    pub fn new(fd: OwnedFd) -> Self {
-        Socket(fd)
+    pub fn new(fd: OwnedFd, config: &ConnectionConfig) -> Self {
+        // Sizes out of the system's range it corrects by itself; there is nothing to fail.
+        if let Some(size) = config.send_buffer {
+            let _ = setsockopt(&fd, SndBuf, &size);
+        }
+        if let Some(size) = config.receive_buffer {
+            let _ = setsockopt(&fd, RcvBuf, &size);
+        }
+        let timeout = config.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        Socket { fd, timeout }
+    }
+
+    /// How long a read or a write may make no progress.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// When something that makes no progress from now on has failed; `None`: never.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|timeout| Instant::now() + timeout)
     }
 
     /// Reads what is there. `buf` must not be empty.
     pub fn receive(&self, buf: &mut [u8]) -> Result<Received, Errno> {
         loop {
-            return match recv(self.0.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
+            return match recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
                 Ok(n) => Ok(Received::Bytes(n)),
                 Err(Errno::EAGAIN) => Ok(Received::Nothing),
@@ -40,7 +64,11 @@ impl Socket {
         }
     }
 
-    /// Writes all of `head` and `tail`, waiting as long as it takes.
+    /// Writes all of `head` and `tail`, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` when there was no room for the time that is configured, and what the system says.
     pub fn send_all(&self, head: &[u8], tail: &[u8]) -> Result<(), Errno> {
         let (mut head, mut tail) = (head, tail);
         while !head.is_empty() || !tail.is_empty() {
@@ -51,7 +79,9 @@ impl Socket {
                     tail = &tail[sent - of_head..];
                 }
                 Err(Errno::EAGAIN) => {
-                    self.wait(PollFlags::POLLOUT, None)?;
+                    if !self.wait(PollFlags::POLLOUT, self.deadline())? {
+                        return Err(Errno::ETIMEDOUT);
+                    }
                 }
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
@@ -65,7 +95,7 @@ impl Socket {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let parts = [IoSlice::new(head), IoSlice::new(tail)];
         let parts = if tail.is_empty() { &parts[..1] } else { &parts[..] };
-        sendmsg::<UnixAddr>(self.0.as_raw_fd(), parts, &[], flags, None)
+        sendmsg::<UnixAddr>(self.fd.as_raw_fd(), parts, &[], flags, None)
     }
 
     /// Waits for one of `events` or the peer's end; `false` once `until` has passed.
@@ -76,7 +106,7 @@ impl Socket {
                 // Rounded up: a wait that ends early would spin until the time has come.
                 PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
             });
-            match poll(&mut [PollFd::new(self.0.as_fd(), events)], timeout) {
+            match poll(&mut [PollFd::new(self.fd.as_fd(), events)], timeout) {
                 Ok(0) if until.is_some_and(|until| Instant::now() >= until) => return Ok(false),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),
@@ -87,19 +117,19 @@ impl Socket {
 
     /// Whether the peer has closed its end.
     pub fn is_hung_up(&self) -> bool {
-        let mut ask = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let mut ask = [PollFd::new(self.fd.as_fd(), PollFlags::empty())];
         matches!(poll(&mut ask, PollTimeout::ZERO), Ok(1))
     }
 
     /// Ends the connection for the peer now, even while somebody else still holds the descriptor.
     pub fn close(&self) {
         // A peer that has gone already is the only way to fail.
-        let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
+        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
     }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ngx_wsgi_host::config::{
-    ErrorLog, GroupConfig, Listener, PythonConfig, SupervisorConfig, Timers,
+    ConnectionConfig, ErrorLog, GroupConfig, Limits, Listener, PythonConfig, SupervisorConfig,
+    Timers,
 };
 use ngx_wsgi_host::scoreboard::{seats, GroupShape, Leases, ProcessState, Reports, Shape};
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
@@ -64,6 +65,12 @@ pub fn group(name: &str) -> GroupConfig {
         listeners: Vec::new(),
         report: -1,
         imports: Vec::new(),
+        stack_size: None,
+        cpu_priority: None,
+        limits: Limits::default(),
+        chroot: None,
+        socket_uid: None,
+        connections: ConnectionConfig::default(),
     }
 }
 
