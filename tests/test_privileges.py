@@ -4,7 +4,10 @@ import grp
 import json
 import os
 import pwd
+import re
+import resource
 import signal
+import subprocess
 
 import pytest
 
@@ -135,3 +138,46 @@ def test_not_root_runs_as_the_starting_user(nginx):
     assert who["uids"] == [user.pw_uid] * 3
     nginx.send(signal.SIGQUIT)
     nginx.wait_until_gone()
+
+
+def as_nobody(command):
+    """Runs a command as an ordinary user; gives its exit code and what it has said."""
+    user = pwd.getpwnam("nobody")
+    done = subprocess.run(
+        command, user=user.pw_uid, group=user.pw_gid, extra_groups=[], capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("option", ["chroot", "root"])
+def test_chroot_needs_root(nginx, option):
+    nginx.configure(http=f"wsgi_daemon_process app {option}=/tmp;")
+    if IS_ROOT:
+        for path in [nginx.dir, *nginx.dir.rglob("*")]:
+            os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+        code, said = as_nobody(nginx.command("-t"))
+    else:
+        done = nginx.run("-t")
+        code, said = done.returncode, done.stderr
+    assert code != 0
+    assert re.search(rf'\[emerg\].*{option} "/tmp": nginx must be started as root in \S+nginx.conf:\d+', said), said
+
+
+@needs_root
+def test_a_limit_that_is_refused_is_a_warning(nginx):
+    """The processes have given up root by then, and may not go beyond what they inherit."""
+    nginx.write("app.wsgi", APP)
+    nginx.configure(
+        http="wsgi_daemon_process app threads=1 memory-limit=100g;",
+        server="wsgi_script_alias / {dir}/app.wsgi process-group=app;",
+    )
+    limit = 50 << 30
+    done = subprocess.run(
+        nginx.command(), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)), timeout=60
+    )
+    assert done.returncode == 0, nginx.log()
+    nginx.wait_for_port()
+    assert get(nginx.port, "/")[0] == 200
+    nginx.wait_for_log(
+        r"\[warn\].*daemon process group \"app\": cannot set the memory limit to 107374182400: Operation not permitted"
+    )
