@@ -166,3 +166,21 @@ def test_a_jail_without_python_says_so(nginx):
     nginx.start()
     assert get(nginx.port, "/")[0] == 500
     nginx.wait_for_log(r"\[alert\].*daemon process group \"app\": .*Python")
+
+
+def test_what_is_loaded_ahead_is_named_as_seen_from_outside(nginx):
+    make_jail(nginx.dir / "jail")
+    nginx.write("jail/srv/app.wsgi", APP)
+    nginx.write("jail/srv/first.py", "print('first of all, in', __file__)")
+    http = "wsgi_daemon_process app threads=1 chroot={dir}/jail;"
+    script = 'wsgi_script_alias / {dir}/jail/srv/app.wsgi process-group=app "application-group=%{GLOBAL}";'
+    ahead = 'wsgi_import_script {dir}/%s process-group=app "application-group=%%{GLOBAL}";'
+    nginx.configure(script, http=http + ahead % "outside.py")
+    done = nginx.run("-t")
+    assert done.returncode == 1
+    assert re.search(r'\[emerg\].*outside.py", which is outside the chroot of .* "app" in .*nginx.conf:\d+', done.stderr)
+    nginx.configure(script, http=http + ahead % "jail/srv/first.py")
+    nginx.start()
+    nginx.wait_for_log("first of all, in /srv/first.py")
+    nginx.wait_for_log("Loading WSGI script '/srv/app.wsgi'")
+    assert ask(nginx)["file"] == "/srv/app.wsgi"

@@ -94,11 +94,12 @@ impl Supervisor {
     /// Closes the connections that came for a process which has ended meanwhile. nginx sees that
     /// nobody took the requests up and sends them again.
     pub(super) fn send_away(&self, group: usize, seat: usize) {
-        let listener = self.config.groups[group].listeners[seat].fd;
+        // Services have none.
+        let Some(listener) = self.config.groups[group].listeners.get(seat) else { return };
         // Closed together at the end: what is sent again at once may come here again.
         let mut stragglers = Vec::new();
         loop {
-            match accept4(listener, SockFlag::SOCK_CLOEXEC) {
+            match accept4(listener.fd, SockFlag::SOCK_CLOEXEC) {
                 // SAFETY: a new descriptor that nobody else knows.
                 Ok(connection) => stragglers.push(unsafe { OwnedFd::from_raw_fd(connection) }),
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
