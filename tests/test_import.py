@@ -100,7 +100,7 @@ def test_a_successor_loads_everything_once(nginx):
         f"""wsgi_script_alias /early {{dir}}/early.wsgi {group} application-group=a;
         wsgi_script_alias /late {{dir}}/late.wsgi {group};
         wsgi_application_group a;""",
-        http="wsgi_daemon_process app threads=4;" + import_script(group),
+        http="wsgi_daemon_process app threads=4 reload-wait=30;" + import_script(group),
     )
     nginx.start()
     _, old = ask(nginx, "/late")
@@ -119,7 +119,7 @@ def test_a_successor_does_not_take_over_when_a_script_of_the_list_has_changed_fo
     nginx.write("app.wsgi", APP)
     nginx.configure(
         "wsgi_script_alias / {dir}/app.wsgi process-group=app application-group=a;",
-        http="wsgi_daemon_process app threads=4;",
+        http="wsgi_daemon_process app threads=4 reload-wait=30;",
     )
     nginx.start()
     first = ask(nginx)
@@ -135,7 +135,7 @@ def test_a_successor_can_load_what_asks_for_the_main_interpreter(nginx):
     nginx.write("app.wsgi", APP)
     nginx.configure(
         "wsgi_script_alias / {dir}/app.wsgi process-group=app;",
-        http='wsgi_daemon_process app threads=4; wsgi_application_group "%{GLOBAL}";',
+        http='wsgi_daemon_process app threads=4 reload-wait=30; wsgi_application_group "%{GLOBAL}";',
     )
     nginx.start()
     assert ask(nginx)[0] == "nothing"
