@@ -46,12 +46,12 @@ def pids(nginx):
     return {process.pid for process in nginx.daemons()}
 
 
-def measured(nginx, event, what, count=EVENTS):
+def measured(nginx, event, what, count):
     """Does it `count` times under load, and says what the clients have seen."""
     with Measurement(nginx.port) as load:
         for number in range(count):
             event(nginx, number)
-    print(f"{count} x {event.__name__} {what}: {load.summary()}")
+    print(f"{count} x {event.__name__} {what}: {load.summary()}", flush=True)
     access = (nginx.dir / "logs" / "access.log").read_text()
     assert load.report["requests"] >= 10 * count
     assert load.report["failures"] == {}, (load.report["examples"], nginx.log()[-4000:])
@@ -97,16 +97,17 @@ def by_itself(nginx, _):
 
 
 @pytest.mark.parametrize(
-    ("event", "options"),
+    ("event", "options", "count"),
     [
-        (a_reload, ""),
-        (a_touch, ""),
-        (a_signal, ""),
-        (by_itself, "maximum-requests=50"),
-        (by_itself, "restart-interval=2"),
+        (a_reload, "", lambda processes: EVENTS),
+        (a_touch, "", lambda processes: EVENTS),
+        (a_signal, "", lambda processes: EVENTS),
+        # Each of these replaces all processes.
+        (by_itself, "maximum-requests=50", lambda processes: 2 * EVENTS // processes),
+        (by_itself, "restart-interval=2", lambda processes: 2 * EVENTS // processes),
     ],
     ids=["reload", "touch", "sigusr1", "maximum-requests", "restart-interval"],
 )
-def test_no_request_fails_or_waits(nginx, processes, event, options):
+def test_no_request_fails_or_waits(nginx, processes, event, options, count):
     start(nginx, processes, options)
-    measured(nginx, event, options)
+    measured(nginx, event, options, count(processes))
