@@ -341,7 +341,8 @@ class Nginx(Server):
             "server_names_hash_bucket_size 128;",
             *self.directives("(server)", self.profile.get("config", [])),
             self.fill(self.profile.get("nginx", "")),
-            *[in_nginx(f"WSGIDaemonProcess {self.fill(group)}") for group in self.groups()],
+            # mod_wsgi's requests wait for the process that has a changed script.
+            *[in_nginx(f"WSGIDaemonProcess {self.fill(group)} reload-wait=30") for group in self.groups()],
         ]
         for host, cases in self.hosts().items():
             lines += self.host(host, cases)

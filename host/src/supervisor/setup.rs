@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{umask, Mode};
@@ -52,6 +53,11 @@ pub fn supervisor(
             None => Arc::clone(&log),
         };
         slots.extend((0..group.processes).map(|_| Slot::new(index, Arc::clone(&group_log))));
+    }
+    for listener in config.groups.iter().flat_map(|group| &group.listeners) {
+        // The supervisor sends stragglers away, and must not wait for one.
+        let fd = own(listener.fd)?;
+        fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     }
     let wakeups = config.wakeups.iter().copied().map(own).collect::<Result<_, _>>()?;
     let lifeline = own(config.lifeline)?;
