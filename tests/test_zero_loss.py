@@ -56,7 +56,8 @@ def measured(nginx, event, what, count):
     assert load.report["requests"] >= 10 * count
     assert load.report["failures"] == {}, (load.report["examples"], nginx.log()[-4000:])
     assert [query for query in load.report["races"] if query in access] == [], "nginx had seen them"
-    assert load.report["slowest"] < LIMIT, load.summary()
+    # What the client itself could not see in time is not nginx's.
+    assert load.report["slowest"] < LIMIT + load.report["stall"], load.summary()
 
 
 def all_replaced(nginx, before, processes):
