@@ -14,7 +14,7 @@ mod upstream;
 mod value;
 mod warning_filter;
 
-pub use aliases::{Alias, Inherited};
+pub use aliases::{Alias, Inherited, Mapping};
 pub use commands::COMMANDS;
 pub use daemon::DaemonOptions;
 pub use location::{LocationConf, MapHead};

@@ -23,6 +23,11 @@ mod guard;
 mod log;
 mod neighbour;
 mod process;
+#[cfg(ngx_feature = "pcre")]
+mod regex;
+#[cfg(not(ngx_feature = "pcre"))]
+#[path = "ffi/no_regex.rs"]
+mod regex;
 mod request;
 mod stderr;
 mod text;
@@ -38,6 +43,7 @@ pub use guard::guard;
 pub use log::{server_log, write_text};
 pub use neighbour::{has_module, Neighbour, Variable};
 pub use process::{core_conf, file_log, is_worker, log_level, worker_count, worker_index, Role};
+pub use regex::Regex;
 pub use request::{header_key, Request};
 pub use stderr::Redirected;
 pub use text::{bytes, pool_copy, str_of, text};

@@ -4,17 +4,21 @@ mod alias;
 pub mod jail;
 mod owner;
 mod script;
+mod template;
 
 use std::rc::Rc;
 
+use template::Captures;
+
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
-use crate::conf::{Alias, Inherited, LocationConf};
+use crate::conf::{Alias, Inherited, LocationConf, Mapping};
 use crate::ffi::{bytes, code, guard, Request};
 
 pub use alias::{collapse, covers};
 pub use owner::{check as check_owner, Foreign, Owner};
 pub use script::NoScript;
+pub use template::{Template, GROUPS};
 
 /// Where an alias leads for one URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +32,54 @@ pub struct Route {
 }
 
 impl Route {
-    /// Divides the URL of `r`, of which the alias takes `matched` bytes.
+    /// Divides the URL of `r`, which an alias has taken.
     ///
     /// # Errors
     ///
     /// [`NoScript`] when there is no file to run.
-    pub fn find(r: Request, alias: &Alias, matched: usize) -> Result<Self, NoScript> {
+    pub fn find(r: Request, taken: &Taken) -> Result<Self, NoScript> {
         // SAFETY: lives as long as the request.
         let uri = unsafe { bytes(&r.get().uri) };
-        let found = script::find(&alias.target, &uri[matched..])?;
-        let (name, info) = uri.split_at(matched + found.taken);
-        Ok(Route { script: found.path, script_name: collapse(name), path_info: collapse(info) })
+        let rest = &uri[taken.len..];
+        match &taken.alias.mapping {
+            Mapping::Path { target, .. } => {
+                let found = script::find(target, rest)?;
+                let (name, info) = uri.split_at(taken.len + found.taken);
+                Ok(Route::new(found.path, name, info))
+            }
+            Mapping::Regex { target, .. } => {
+                let (path, fixed) = target.expand(uri, &taken.captures);
+                let below = [&path[fixed..], rest].concat();
+                let found = script::find(&path[..fixed], &below)?;
+                let info = &below[found.taken..];
+                Ok(Route::new(found.path, alias::before(uri, info), info))
+            }
+        }
+    }
+
+    fn new(script: Vec<u8>, name: &[u8], info: &[u8]) -> Self {
+        Route { script, script_name: collapse(name), path_info: collapse(info) }
+    }
+}
+
+/// An alias, and what it takes of a URL.
+pub struct Taken {
+    pub alias: Rc<Alias>,
+    /// How many bytes of the URL; the rest leads on from the target.
+    len: usize,
+    captures: Captures,
+}
+
+impl Taken {
+    fn of(alias: &Rc<Alias>, uri: &[u8]) -> Option<Self> {
+        let (len, captures) = match &alias.mapping {
+            Mapping::Path { path, .. } => (alias::matched_len(path, uri)?, Captures::default()),
+            Mapping::Regex { regex, .. } => {
+                let captures: Captures = regex.find(uri)?;
+                (alias::location_len(uri, captures[0].as_ref()?.end)?, captures)
+            }
+        };
+        Some(Taken { alias: Rc::clone(alias), len, captures })
     }
 }
 
@@ -62,17 +103,16 @@ pub unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_in
     })
 }
 
-/// The alias that takes the request, and how much of its URL: first the location's own, then those
+/// The alias that takes the request: first the location's own, then those
 /// of the levels around it, unless the location is more than settings: it is named, or says itself
 /// where its files are. (One with a content handler was left alone before.)
-pub fn matching(r: Request, conf: &LocationConf) -> Option<(Rc<Alias>, usize)> {
+pub fn matching(r: Request, conf: &LocationConf) -> Option<Taken> {
     // SAFETY: lives as long as the request.
     let uri = unsafe { bytes(&r.get().uri) };
-    let covers =
-        |alias: &Rc<Alias>| Some((Rc::clone(alias), alias::matched_len(&alias.path, uri)?));
-    conf.aliases.own.iter().find_map(covers).or_else(|| {
+    let take = |alias: &Rc<Alias>| Taken::of(alias, uri);
+    conf.aliases.own.iter().find_map(take).or_else(|| {
         let location = r.core_location();
         let applies = |it: &&Inherited| !conf.named && it.shares_root(location);
-        conf.aliases.inherited.iter().filter(applies).find_map(|it| covers(&it.alias))
+        conf.aliases.inherited.iter().filter(applies).find_map(|it| take(&it.alias))
     })
 }

@@ -21,6 +21,8 @@ mod rights;
 mod script;
 #[path = "../src/master/sockets.rs"]
 mod sockets;
+#[path = "../src/route/template.rs"]
+mod template;
 #[path = "../src/conf/token.rs"]
 mod token;
 #[path = "../src/conf/warning_filter.rs"]

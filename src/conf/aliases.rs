@@ -1,20 +1,17 @@
-//! wsgi_script_alias.
+//! wsgi_script_alias and wsgi_script_alias_match.
 
 use std::rc::Rc;
 
 use nginx_sys::{ngx_http_core_loc_conf_t, ngx_str_t};
 
 use super::value::Setting;
-use crate::ffi::{bytes, code, conf_warn, text, Conf, ConfigError};
-use crate::route::covers;
+use crate::ffi::{bytes, code, conf_warn, text, Conf, ConfigError, Regex};
+use crate::route::{covers, Template, GROUPS};
 
-/// One `wsgi_script_alias`.
+/// One `wsgi_script_alias` or `wsgi_script_alias_match`.
 #[derive(Clone, Debug)]
 pub struct Alias {
-    /// The URL-path.
-    pub path: Vec<u8>,
-    /// File or directory.
-    pub target: Vec<u8>,
+    pub mapping: Mapping,
     pub process_group: Option<Setting>,
     pub application_group: Option<Setting>,
     /// Taken literally, as mod_wsgi does.
@@ -22,6 +19,15 @@ pub struct Alias {
     pub pass_authorization: Option<bool>,
     /// `file:line`.
     pub place: String,
+}
+
+/// What an alias takes, and where it leads: to a file or a directory.
+#[derive(Clone, Debug)]
+pub enum Mapping {
+    /// URLs below a path.
+    Path { path: Vec<u8>, target: Vec<u8> },
+    /// URLs that match.
+    Regex { regex: Regex, target: Template },
 }
 
 /// The aliases that apply at one level of the configuration, in the order they are tried.
@@ -79,43 +85,91 @@ impl Aliases {
             self.off = true;
             return Ok(None);
         }
-        let alias = Rc::new(Alias::read(cf)?);
-        if let Some(earlier) = self.own.iter().find(|own| covers(&own.path, &alias.path)) {
+        let path = cf.word(1)?;
+        if !path.starts_with('/') {
+            return Err(cf.error(format_args!("has invalid URL-path \"{path}\": no leading slash")));
+        }
+        let path = path.as_bytes().to_vec();
+        self.push(cf, |target| Ok(Mapping::Path { path, target })).map(Some)
+    }
+
+    /// Adds the alias of a `wsgi_script_alias_match`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], logged.
+    pub fn add_match(&mut self, cf: Conf) -> Result<Rc<Alias>, ConfigError> {
+        self.push(cf, |target| {
+            let regex = Regex::compile(cf, cf.words()[1])?;
+            let template = Template::parse(&target, regex.groups().min(GROUPS));
+            let invalid =
+                |error| cf.error(format_args!("has invalid target \"{}\": {error}", text(&target)));
+            Ok(Mapping::Regex { regex, target: template.map_err(invalid)? })
+        })
+    }
+
+    fn push(
+        &mut self,
+        cf: Conf,
+        mapping: impl FnOnce(Vec<u8>) -> Result<Mapping, ConfigError>,
+    ) -> Result<Rc<Alias>, ConfigError> {
+        let words = cf.words();
+        if words.len() < 3 {
+            return Err(cf.error("requires at least two arguments"));
+        }
+        let mapping = mapping(full_name(cf, words[2])?)?;
+        let alias = Rc::new(Alias::read(cf, mapping)?);
+        let hides = |own: &&Rc<Alias>| own.mapping.covers(&alias.mapping);
+        if let Some((Mapping::Path { path, .. }, earlier)) =
+            self.own.iter().find(hides).map(|own| (&own.mapping, own))
+        {
             conf_warn(
                 cf.as_ptr(),
                 format_args!(
-                    "\"wsgi_script_alias\" \"{}\" can never match: \"{}\" in {} comes first",
-                    text(&alias.path),
-                    text(&earlier.path),
+                    "\"{}\" \"{}\" can never match: \"{}\" in {} comes first",
+                    cf.word(0)?,
+                    cf.word(1)?,
+                    text(path),
                     earlier.place
                 ),
             );
         }
         self.own.push(Rc::clone(&alias));
-        Ok(Some(alias))
+        Ok(alias)
+    }
+}
+
+impl Mapping {
+    /// Whether everything that `later` takes is taken by this one already, as far as that can be
+    /// told: of a regular expression only the root's alias is known to take all.
+    fn covers(&self, later: &Mapping) -> bool {
+        match (self, later) {
+            (Mapping::Path { path, .. }, Mapping::Path { path: later, .. }) => covers(path, later),
+            (Mapping::Path { path, .. }, Mapping::Regex { .. }) => covers(path, b"/"),
+            (Mapping::Regex { .. }, _) => false,
+        }
+    }
+
+    /// The file or directory that every URL leads to, if it is the same one.
+    pub fn fixed_target(&self) -> Option<&[u8]> {
+        match self {
+            Mapping::Path { target, .. } => Some(target),
+            Mapping::Regex { target, .. } => target.fixed(),
+        }
     }
 }
 
 impl Alias {
-    fn read(cf: Conf) -> Result<Self, ConfigError> {
-        let words = cf.words();
-        if words.len() < 3 {
-            return Err(cf.error("requires at least two arguments"));
-        }
-        let path = cf.word(1)?;
-        if !path.starts_with('/') {
-            return Err(cf.error(format_args!("has invalid URL-path \"{path}\": no leading slash")));
-        }
+    fn read(cf: Conf, mapping: Mapping) -> Result<Self, ConfigError> {
         let mut alias = Alias {
-            path: path.as_bytes().to_vec(),
-            target: full_name(cf, words[2])?,
+            mapping,
             process_group: None,
             application_group: None,
             callable: None,
             pass_authorization: None,
             place: cf.place(),
         };
-        for index in 3..words.len() {
+        for index in 3..cf.words().len() {
             alias.option(cf, cf.word(index)?)?;
         }
         Ok(alias)

@@ -21,7 +21,7 @@ use super::daemon::{instead_of, DaemonOptions};
 use super::imports::{self, fixed_name};
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{obsolete, python, LocationConf, MainConf, MapHead, Param};
+use super::{obsolete, python, Alias, LocationConf, MainConf, MapHead, Param};
 use crate::ffi::{conf_warn, enclosing_server, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
@@ -131,8 +131,14 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 58] = [
+pub static mut COMMANDS: [ngx_command_t; 59] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
+    local(
+        c"wsgi_script_alias_match",
+        ANY,
+        NGX_CONF_1MORE,
+        setter!(LocationConf, cmd_script_alias_match),
+    ),
     local(
         c"wsgi_process_group",
         ANY_AND_IF,
@@ -281,8 +287,18 @@ unsafe fn handle<T>(cf: *mut ngx_conf_t, conf: *mut c_void, handler: Handler<T>)
 
 fn cmd_script_alias(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let Some(alias) = conf.aliases.add(cf)? else { return Ok(()) };
+    announce(cf, &alias)
+}
+
+fn cmd_script_alias_match(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let alias = conf.aliases.add_match(cf)?;
+    announce(cf, &alias)
+}
+
+/// What a new alias means for the whole configuration.
+fn announce(cf: Conf, alias: &Alias) -> Result<(), ConfigError> {
     refer_to(cf, alias.process_group.as_ref());
-    main_conf(cf).map_or(Ok(()), |main| imports::preload(cf, main, &alias))
+    main_conf(cf).map_or(Ok(()), |main| imports::preload(cf, main, alias))
 }
 
 fn cmd_restrict_process(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {

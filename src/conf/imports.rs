@@ -147,10 +147,11 @@ pub fn preload(cf: Conf, conf: &mut MainConf, alias: &Alias) -> Result<(), Confi
     let (Some(process_group), Some(application_group)) = (process_group, application_group) else {
         return Ok(());
     };
-    if Path::new(std::ffi::OsStr::from_bytes(&alias.target)).is_dir() {
+    let Some(target) = alias.mapping.fixed_target() else { return Ok(()) };
+    if Path::new(std::ffi::OsStr::from_bytes(target)).is_dir() {
         return Ok(());
     }
-    let script = ScriptIn { application_group, script: alias.target.clone() };
+    let script = ScriptIn { application_group, script: target.to_vec() };
     Imports::add(cf, conf, &process_group, script)
 }
 

@@ -90,13 +90,13 @@ fn prepare(r: Request) -> Result<(), Refusal> {
         let location = r.location_conf::<LocationConf>(crate::module());
         (&mut *location, &*r.main_conf::<MainConf>(crate::module()))
     };
-    let (alias, matched) = crate::route::matching(r, conf).ok_or(Refusal::NoAlias)?;
-    let route = Route::find(r, &alias, matched)?;
+    let taken = crate::route::matching(r, conf).ok_or(Refusal::NoAlias)?;
+    let route = Route::find(r, &taken)?;
     // A subrequest has the client's headers; its body, if any, was read before.
     if r.is_main() && r.chunked() && conf.chunked_request == 0 {
         return Err(Refusal::Chunked);
     }
-    let mut target = target(r, main, conf, &alias, route);
+    let mut target = target(r, main, conf, &taken.alias, route);
     let place = place(r, main, conf, &target.process_group)?;
     let group = match place {
         Place::Daemon(index) => Some(&main.groups[index]),

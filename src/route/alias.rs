@@ -28,6 +28,25 @@ pub fn matched_len(alias: &[u8], uri: &[u8]) -> Option<usize> {
     matches!(uri.get(u), None | Some(b'/')).then_some(u)
 }
 
+/// How many bytes of `uri` a regular expression takes whose match ends at `end`: all up to there.
+/// The rest goes behind the target; from the root's match on, its slash does too. `None`: nothing.
+pub fn location_len(uri: &[u8], end: usize) -> Option<usize> {
+    match &uri[..end] {
+        b"" => None,
+        b"/" => Some(0),
+        _ => Some(end),
+    }
+}
+
+/// The part of `uri` that `path_info` is not: SCRIPT_NAME, which ends at a segment boundary. Where a
+/// target has lost part of the URL, `path_info` is not at its end, and all of the URL is the name.
+pub fn before<'a>(uri: &'a [u8], path_info: &[u8]) -> &'a [u8] {
+    let common = uri.iter().rev().zip(path_info.iter().rev()).take_while(|(a, b)| a == b).count();
+    let from = uri.len() - common;
+    let end = uri[from..].iter().position(|byte| *byte == b'/').map_or(uri.len(), |at| from + at);
+    &uri[..end]
+}
+
 /// Whether everything that `later` takes is taken by `earlier` already.
 pub fn covers(earlier: &[u8], later: &[u8]) -> bool {
     matched_len(earlier, later).is_some()
@@ -78,6 +97,24 @@ mod tests {
         assert_eq!(matched_len(b"/a//b", b"/a/b/c"), Some(4));
         assert_eq!(matched_len(b"/a/b", b"//a///b"), Some(7));
         assert_eq!(collapse(b"//a///b/"), b"/a/b/");
+    }
+
+    #[test]
+    fn a_match_takes_all_up_to_its_end() {
+        assert_eq!(location_len(b"/app/x", 4), Some(4));
+        assert_eq!(location_len(b"/app/x", 1), Some(0));
+        assert_eq!(location_len(b"/app/x", 0), None);
+    }
+
+    #[test]
+    fn the_name_is_what_path_info_leaves() {
+        assert_eq!(before(b"/app/x/y", b"/x/y"), b"/app");
+        assert_eq!(before(b"/app/x/y", b"/y"), b"/app/x");
+        assert_eq!(before(b"/app", b""), b"/app");
+        assert_eq!(before(b"/x", b"/x"), b"");
+        // Lost by the target: what agrees is only part of a segment.
+        assert_eq!(before(b"/app/hello", b"/jello"), b"/app/hello");
+        assert_eq!(before(b"/app/hello/x", b"/none/x"), b"/app/hello");
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub fn find(target: &[u8], rest: &[u8]) -> Result<Script, NoScript> {
             return Err(NoScript::Directory(shown()));
         };
         path.push(OsStr::from_bytes(segment));
+        // A substitution may have made one of the URL's text: it must not lead out of the target.
+        if segment == b".." {
+            return Err(NoScript::Missing(path.display().to_string()));
+        }
         taken = end;
     }
 }
@@ -91,6 +95,7 @@ mod tests {
         assert!(matches!(found(b"/none/x"), Err(NoScript::Missing(_))));
         assert!(matches!(found(b"/sub/"), Err(NoScript::Directory(_))));
         assert!(matches!(found(b""), Err(NoScript::Directory(_))));
+        assert!(matches!(found(b"/sub/../a.wsgi"), Err(NoScript::Missing(_))));
         let direct = find(root.join("a.wsgi").as_os_str().as_bytes(), b"/x").unwrap();
         assert_eq!(direct.taken, 0);
         std::fs::remove_dir_all(root).unwrap();
