@@ -17,7 +17,7 @@ use ngx_wsgi_host::scoreboard::Lease;
 use ngx_wsgi_host::wire::Outcome;
 
 use crate::dispatch::{Dispatcher, Place};
-use crate::ffi::{text, Request, Timer};
+use crate::ffi::{text, Locations, Request, Timer};
 use crate::route::Route;
 use frames::FrameReader;
 
@@ -54,6 +54,8 @@ pub struct Exchange {
     /// The response has no body, whatever the host sends (204, 304).
     bodyless: bool,
     head_seen: bool,
+    /// What stands aside while nginx's error page replaces the response.
+    overridden: Option<Locations>,
     /// The process takes no further request on this connection.
     going_away: bool,
     /// How the host has ended the exchange.
@@ -104,10 +106,18 @@ impl Exchange {
         self.rest = None;
         self.bodyless = false;
         self.head_seen = false;
+        self.restore_locations();
         self.going_away = false;
         self.outcome = None;
         self.rejected = false;
         self.body_out = body::FramedBody::default();
+    }
+
+    /// nginx looks for its error page now, or the request is sent again.
+    fn restore_locations(&mut self) {
+        if let Some(locations) = self.overridden.take() {
+            locations.restore(self.request);
+        }
     }
 
     /// The request ends, however it does.

@@ -17,6 +17,7 @@ mod bindings {
 mod buf;
 mod conf;
 mod connection;
+mod error_page;
 mod event;
 pub mod fork;
 mod guard;
@@ -38,6 +39,7 @@ pub use conf::{
     UNSET_PTR, UNSET_SIZE, UNSET_UINT,
 };
 pub use connection::{close_connection, Watched};
+pub use error_page::{intercept, Locations};
 pub use event::Timer;
 pub use guard::guard;
 pub use log::{server_log, write_text};

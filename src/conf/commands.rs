@@ -131,7 +131,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 59] = [
+pub static mut COMMANDS: [ngx_command_t; 60] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_script_alias_match",
@@ -139,6 +139,7 @@ pub static mut COMMANDS: [ngx_command_t; 59] = [
         NGX_CONF_1MORE,
         setter!(LocationConf, cmd_script_alias_match),
     ),
+    flag(c"wsgi_error_override", ANY_AND_IF, offset_of!(LocationConf, error_override)),
     local(
         c"wsgi_process_group",
         ANY_AND_IF,

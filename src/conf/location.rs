@@ -28,6 +28,7 @@ pub struct LocationConf {
     pub script_reloading: ngx_flag_t,
     pub ignore_activity: ngx_flag_t,
     pub chunked_request: ngx_flag_t,
+    pub error_override: ngx_flag_t,
     pub map_head_to_get: Option<MapHead>,
 }
 
@@ -56,6 +57,7 @@ impl Default for LocationConf {
             script_reloading: UNSET,
             ignore_activity: UNSET,
             chunked_request: UNSET,
+            error_override: UNSET,
             map_head_to_get: None,
         }
     }
@@ -93,6 +95,7 @@ impl Merge for LocationConf {
         merge(&mut self.script_reloading, outer.script_reloading, 1);
         merge(&mut self.ignore_activity, outer.ignore_activity, 0);
         merge(&mut self.chunked_request, outer.chunked_request, 0);
+        merge(&mut self.error_override, outer.error_override, 0);
         inherit(&mut self.map_head_to_get, &outer.map_head_to_get);
         Ok(())
     }

@@ -246,6 +246,7 @@ fn exchange(
         rest: None,
         bodyless: false,
         head_seen: false,
+        overridden: None,
         going_away: false,
         outcome: None,
         body_out: body::FramedBody::default(),

@@ -135,6 +135,7 @@ pub unsafe extern "C" fn finalize_request(r: *mut ngx_http_request_t, _: ngx_int
         // SAFETY: as documented.
         let r = unsafe { Request::new(r) };
         let Some(exchange) = Exchange::of(r) else { return };
+        exchange.restore_locations();
         // SAFETY: the upstream of a live request; its connection, if there is one, is open.
         let connection = unsafe { (*r.upstream()).peer.connection.as_ref() };
         if let (Some(connection), None) = (connection, exchange.outcome) {

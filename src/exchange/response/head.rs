@@ -2,15 +2,16 @@
 
 use nginx_sys::{
     ngx_hash_find, ngx_http_request_t, ngx_http_upstream_header_t, ngx_http_upstream_main_conf_t,
-    ngx_http_upstream_module, ngx_int_t, ngx_list_push, ngx_table_elt_t, NGX_HTTP_HEAD,
-    NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_HTTP_OK,
+    ngx_http_upstream_module, ngx_int_t, ngx_list_push, ngx_table_elt_t, NGX_HTTP_BAD_REQUEST,
+    NGX_HTTP_HEAD, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_HTTP_OK,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{Head, Outcome};
 
 use super::{bad_frame, keep_alive, received, Step};
+use crate::conf::LocationConf;
 use crate::exchange::Exchange;
-use crate::ffi::{code, guard, header_key, pool_copy, Request};
+use crate::ffi::{code, guard, header_key, intercept, pool_copy, Request};
 
 /// Headers of the application that would break the framing of nginx's own response, or be taken
 /// for instructions to nginx (semantics l.5).
@@ -129,8 +130,19 @@ fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
         }
     };
     let status = u32::from(head.status);
-    let bodyless = status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED;
+    let replaced = overrides_errors(r) && status >= NGX_HTTP_BAD_REQUEST;
+    let emptied = replaced && is_of_nginx(status);
+    if replaced && !emptied {
+        exchange.overridden = intercept(r, head.status);
+        if exchange.overridden.is_none() {
+            return code::ERROR;
+        }
+    }
+    let bodyless = emptied || status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED;
     for (name, value) in head.headers() {
+        if emptied && name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-")) {
+            continue;
+        }
         let length_of_nothing =
             status == NGX_HTTP_NO_CONTENT && name.eq_ignore_ascii_case(b"content-length");
         if length_of_nothing || WITHHELD.iter().any(|held| name.eq_ignore_ascii_case(held)) {
@@ -148,6 +160,9 @@ fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
             return code::ERROR;
         }
     }
+    if emptied && push_header(r, b"Content-Length", b"0").is_none() {
+        return code::ERROR;
+    }
     // SAFETY: a live upstream; the status line is copied into the request's pool.
     unsafe {
         // Only a number: nginx adds the phrase that it knows.
@@ -164,6 +179,18 @@ fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
     }
     exchange.bodyless = bodyless;
     code::OK
+}
+
+/// `wsgi_error_override`.
+fn overrides_errors(r: Request) -> bool {
+    // SAFETY: this module's configuration of the request.
+    unsafe { (*r.location_conf::<LocationConf>(crate::module())).error_override == 1 }
+}
+
+/// Statuses that have another meaning inside nginx, which closes the connection for them or tells
+/// the client 400: no page can be asked for with them.
+fn is_of_nginx(status: u32) -> bool {
+    matches!(status, 408 | 444 | 494..=499)
 }
 
 /// Adds a response header the way nginx's protocol modules do. `None`: nginx has no memory, or
