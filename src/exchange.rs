@@ -9,6 +9,7 @@ mod neighbours;
 mod request;
 mod response;
 mod tls;
+mod variables;
 
 use std::ptr::NonNull;
 
@@ -17,12 +18,13 @@ use ngx_wsgi_host::scoreboard::Lease;
 use ngx_wsgi_host::wire::Outcome;
 
 use crate::dispatch::{Dispatcher, Place};
-use crate::ffi::{text, Locations, Request, Timer};
+use crate::ffi::{now_msec, text, Locations, Request, Timer};
 use crate::route::Route;
 use frames::FrameReader;
 
 pub use handler::content_handler;
 pub use neighbours::Neighbours;
+pub use variables::{define_variables, Clock};
 
 /// What this module knows of a request from its mapping to its end. Lives in the request's pool.
 pub struct Exchange {
@@ -39,6 +41,7 @@ pub struct Exchange {
     pub lease: Option<Lease>,
     /// Its place in the waiting line.
     pub ticket: Option<u64>,
+    pub clock: Clock,
     /// Since when it waits for a process, or 0.
     pub queued_msec: usize,
     pub timer: Timer,
@@ -84,6 +87,13 @@ impl Exchange {
         unsafe { r.context::<Exchange>(crate::module()).as_mut() }
     }
 
+    /// The exchange that the request has or had last: an error page, for one, leads it away.
+    fn latest_of<'a>(r: Request) -> Option<&'a Exchange> {
+        // SAFETY: what is kept lives as long as the request's pool, on the event thread.
+        let kept = || r.kept::<Exchange>().map(|it| unsafe { it.as_ref() });
+        Exchange::of(r).map(|it| &*it).or_else(|| kept().find(|it| it.request == r))
+    }
+
     /// This worker's dispatcher.
     pub fn dispatcher<'a>(&self) -> &'a Dispatcher {
         // SAFETY: owned by the cycle that the request belongs to.
@@ -106,6 +116,7 @@ impl Exchange {
         self.rest = None;
         self.bodyless = false;
         self.head_seen = false;
+        self.clock.ended = None;
         self.restore_locations();
         self.going_away = false;
         self.outcome = None;
@@ -122,6 +133,7 @@ impl Exchange {
 
     /// The request ends, however it does.
     fn end(&mut self) {
+        self.clock.ended.get_or_insert_with(now_msec);
         let dispatcher = self.dispatcher();
         dispatcher.dequeue(self);
         if let Some(lease) = self.lease.take() {

@@ -32,6 +32,7 @@ mod regex;
 mod request;
 mod stderr;
 mod text;
+mod variable;
 
 pub use buf::{chain_of, in_memory, memory_buf, size as buf_size, Chain};
 pub use conf::{
@@ -40,7 +41,7 @@ pub use conf::{
 };
 pub use connection::{close_connection, Watched};
 pub use error_page::{intercept, Locations};
-pub use event::Timer;
+pub use event::{now_msec, Timer};
 pub use guard::guard;
 pub use log::{server_log, write_text};
 pub use neighbour::{has_module, Neighbour, Variable};
@@ -49,6 +50,7 @@ pub use regex::Regex;
 pub use request::{header_key, Request};
 pub use stderr::Redirected;
 pub use text::{bytes, pool_copy, str_of, text};
+pub use variable::{define_variable, set_variable};
 
 /// nginx's return codes as the callbacks return them.
 pub mod code {

@@ -22,13 +22,13 @@ use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf, NgxHttpC
 use ngx::ngx_log_error;
 
 use conf::{LocationConf, MainConf};
-use ffi::{bytes, code, core_conf, guard, text, Conf, Role};
+use ffi::{bytes, code, core_conf, guard, text, Conf, ConfigError, Role};
 use master::{Generation, HostExecutable, SocketNames};
 
 struct Module;
 
 static NGX_HTTP_WSGI_MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: None,
+    preconfiguration: Some(Module::preconfiguration),
     postconfiguration: Some(Module::postconfiguration),
     create_main_conf: Some(Module::create_main_conf),
     init_main_conf: None,
@@ -67,6 +67,16 @@ fn module() -> &'static ngx_module_t {
 impl HttpModule for Module {
     fn module() -> &'static ngx_module_t {
         module()
+    }
+
+    unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+        guard("the configuration", code::ERROR, || {
+            // SAFETY: nginx passes the configuration being read.
+            match exchange::define_variables(unsafe { Conf::new(cf) }) {
+                Ok(()) => code::OK,
+                Err(ConfigError) => code::ERROR,
+            }
+        })
     }
 
     unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {

@@ -144,6 +144,16 @@ impl Dispatcher {
         self.daemons().is_some_and(|daemons| daemons.reports[group].has_taken_up(process, request))
     }
 
+    /// The pid of a process, as far as it is known.
+    pub fn pid(&self, place: Place, process: usize) -> Option<u32> {
+        match place {
+            Place::Embedded => Some(std::process::id()),
+            Place::Daemon(group) => {
+                Some(self.daemons()?.reports[group].pid(process)).filter(|pid| *pid != 0)
+            }
+        }
+    }
+
     /// A lease for a request that has to be sent again.
     pub fn lease_again(&self, place: Place, process: usize) -> Option<Lease> {
         let (leases, group) = self.leases(place)?;

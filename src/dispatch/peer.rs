@@ -10,7 +10,7 @@ use ngx_wsgi_host::scoreboard::Lease;
 
 use super::dispatcher::Place;
 use crate::exchange::Exchange;
-use crate::ffi::{code, guard, Request};
+use crate::ffi::{code, guard, now_msec, Request};
 
 /// A request that no process takes up is not sent more often than this. Processes that reject it are
 /// asked to take it as it is well before.
@@ -54,6 +54,8 @@ unsafe extern "C" fn get_peer(pc: *mut ngx_peer_connection_t, data: *mut c_void)
             return code::ERROR;
         };
         exchange.process = process;
+        exchange.clock.sent = Some(now_msec());
+        exchange.clock.pid = exchange.dispatcher().pid(exchange.place, process);
         connect(pc, exchange, process, incarnation)
     })
 }

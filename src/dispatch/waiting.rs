@@ -15,7 +15,7 @@ use super::idle::IdlePool;
 use super::peer::ATTEMPTS;
 use super::queue::Queue;
 use crate::exchange::Exchange;
-use crate::ffi::{guard, Request};
+use crate::ffi::{guard, now_msec, Request};
 
 /// How often a waiting request looks whether its group has come to life.
 const LOOK_AGAIN_MS: usize = 1000;
@@ -70,6 +70,7 @@ impl Dispatcher {
     pub fn begin(&self, r: Request) {
         let Some(exchange) = Exchange::of(r) else { return };
         let place = exchange.place;
+        exchange.clock.begun = Some(now_msec());
         if let Some(cause) = self.out_of_service(place) {
             ngx_log_error!(
                 nginx_sys::NGX_LOG_ERR,

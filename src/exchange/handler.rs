@@ -15,7 +15,7 @@ use nginx_sys::{
 use ngx::ngx_log_error;
 
 use super::frames::FrameReader;
-use super::{body, names, request, response, Exchange, Target};
+use super::{body, names, request, response, Clock, Exchange, Target};
 use crate::conf::{Alias, GroupDefinition, LocationConf, MainConf, Setting, Token};
 use crate::dispatch::Place;
 use crate::ffi::{code, guard, str_of, text, Request, Timer};
@@ -237,6 +237,7 @@ fn exchange(
         target,
         lease: None,
         ticket: None,
+        clock: Clock::default(),
         queued_msec: 0,
         timer: Timer::default(),
         process: 0,

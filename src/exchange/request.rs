@@ -8,7 +8,7 @@ use ngx_wsgi_host::wire::{
 
 use super::{body, environ, Exchange};
 use crate::conf::{LocationConf, MainConf};
-use crate::ffi::{chain_of, code, guard, Request};
+use crate::ffi::{chain_of, code, guard, now_msec, Request};
 
 /// nginx's `create_request`: the frame and, when it has been read, the body.
 ///
@@ -136,6 +136,7 @@ pub unsafe extern "C" fn finalize_request(r: *mut ngx_http_request_t, _: ngx_int
         let r = unsafe { Request::new(r) };
         let Some(exchange) = Exchange::of(r) else { return };
         exchange.restore_locations();
+        exchange.clock.ended.get_or_insert_with(now_msec);
         // SAFETY: the upstream of a live request; its connection, if there is one, is open.
         let connection = unsafe { (*r.upstream()).peer.connection.as_ref() };
         if let (Some(connection), None) = (connection, exchange.outcome) {

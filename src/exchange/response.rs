@@ -14,7 +14,7 @@ use nix::sys::socket::{recv, MsgFlags};
 
 use super::frames::Piece;
 use super::Exchange;
-use crate::ffi::{text, write_text, Request};
+use crate::ffi::{now_msec, text, write_text, Request};
 
 pub use filter::{direct_filter, filter_init, pipe_filter};
 pub use head::process_header;
@@ -63,6 +63,7 @@ impl Exchange {
                 Kind::End => {
                     let outcome = Outcome::decode(self.frames.payload())?;
                     self.outcome = Some(outcome);
+                    self.clock.ended = Some(now_msec());
                     return Ok(Step::End(outcome));
                 }
                 _ => return Err(BadFrame::Unexpected(kind)),

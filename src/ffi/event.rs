@@ -4,6 +4,12 @@ use nginx_sys::{
     ngx_add_timer, ngx_del_timer, ngx_delete_posted_event, ngx_event_t, ngx_log_t, ngx_msec_t,
 };
 
+/// The event thread's clock: milliseconds that never go back, as of the current event.
+pub fn now_msec() -> ngx_msec_t {
+    // SAFETY: only the event thread reads and writes it.
+    unsafe { nginx_sys::ngx_current_msec }
+}
+
 /// A one-shot timer that calls a handler with the owner's address. The owner must not move while
 /// the timer is set.
 #[repr(transparent)]

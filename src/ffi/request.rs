@@ -215,10 +215,6 @@ impl Request {
 
     /// Keeps `value` until the request's pool is destroyed. `None` without memory.
     pub fn keep<T>(self, value: T) -> Option<NonNull<T>> {
-        unsafe extern "C" fn drop_boxed<T>(data: *mut std::ffi::c_void) {
-            // SAFETY: data is the box leaked below; a pool runs each cleanup once.
-            drop(unsafe { Box::from_raw(data.cast::<T>()) });
-        }
         // SAFETY: the request's pool is live.
         let cleanup = NonNull::new(unsafe { ngx_pool_cleanup_add(self.pool(), 0) })?;
         let value = NonNull::from(Box::leak(Box::new(value)));
@@ -228,6 +224,23 @@ impl Request {
             (*cleanup.as_ptr()).data = value.as_ptr().cast();
         }
         Some(value)
+    }
+
+    /// The values of this type that are kept in the request's pool, the newest first. Subrequests
+    /// share the pool of their request.
+    pub fn kept<T>(self) -> impl Iterator<Item = NonNull<T>> {
+        // SAFETY: the request's pool is live, and its cleanups are a list that ends with null.
+        let mut cleanup = unsafe { (*self.pool()).cleanup };
+        std::iter::from_fn(move || loop {
+            // SAFETY: as above.
+            let entry = unsafe { cleanup.as_ref() }?;
+            cleanup = entry.next;
+            // Only keep registers this function for a T.
+            let ours: unsafe extern "C" fn(*mut std::ffi::c_void) = drop_boxed::<T>;
+            if entry.handler.is_some_and(|handler| std::ptr::fn_addr_eq(handler, ours)) {
+                return NonNull::new(entry.data.cast());
+            }
+        })
     }
 
     /// Calls `handler` with `data` when the request ends, before its pool goes. `false` without
@@ -241,6 +254,12 @@ impl Request {
         cleanup.data = data.cast();
         true
     }
+}
+
+/// The end of what [`Request::keep`] keeps.
+unsafe extern "C" fn drop_boxed<T>(data: *mut std::ffi::c_void) {
+    // SAFETY: data is the box that keep has leaked; a pool runs each cleanup once.
+    drop(unsafe { Box::from_raw(data.cast::<T>()) });
 }
 
 /// Iterates over request headers: name and value, undecoded.
