@@ -8,6 +8,7 @@ mod location;
 mod main;
 mod obsolete;
 mod params;
+mod proxies;
 mod python;
 mod token;
 mod upstream;

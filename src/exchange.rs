@@ -1,11 +1,13 @@
 //! One request's way to a host process and back.
 
 mod body;
+mod entries;
 mod environ;
 mod frames;
 mod handler;
 mod names;
 mod neighbours;
+mod proxies;
 mod request;
 mod response;
 mod tls;
@@ -24,6 +26,7 @@ use frames::FrameReader;
 
 pub use handler::content_handler;
 pub use neighbours::Neighbours;
+pub use proxies::{Network, ProxyHeader};
 pub use variables::{define_variables, Clock};
 
 /// What this module knows of a request from its mapping to its end. Lives in the request's pool.

@@ -7,6 +7,8 @@
 mod alias;
 #[path = "../src/conf/daemon.rs"]
 mod daemon;
+#[path = "../src/exchange/entries.rs"]
+mod entries;
 #[path = "../src/exchange/tls/format.rs"]
 mod format;
 #[path = "../src/exchange/frames.rs"]
@@ -15,6 +17,8 @@ mod frames;
 mod jail;
 #[path = "../src/route/owner.rs"]
 mod owner;
+#[path = "../src/exchange/proxies.rs"]
+mod proxies;
 #[path = "../src/master/rights.rs"]
 mod rights;
 #[path = "../src/route/script.rs"]

@@ -21,7 +21,7 @@ use super::daemon::{instead_of, DaemonOptions};
 use super::imports::{self, fixed_name};
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{obsolete, python, Alias, LocationConf, MainConf, MapHead, Param};
+use super::{obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
 use crate::ffi::{conf_warn, enclosing_server, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
@@ -131,7 +131,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 60] = [
+pub static mut COMMANDS: [ngx_command_t; 62] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_script_alias_match",
@@ -139,6 +139,13 @@ pub static mut COMMANDS: [ngx_command_t; 60] = [
         NGX_CONF_1MORE,
         setter!(LocationConf, cmd_script_alias_match),
     ),
+    local(
+        c"wsgi_trusted_proxy_headers",
+        ANY,
+        NGX_CONF_1MORE,
+        setter!(LocationConf, proxies::headers),
+    ),
+    local(c"wsgi_trusted_proxies", ANY, NGX_CONF_1MORE, setter!(LocationConf, proxies::proxies)),
     flag(c"wsgi_error_override", ANY_AND_IF, offset_of!(LocationConf, error_override)),
     local(
         c"wsgi_process_group",

@@ -8,6 +8,7 @@ use ngx::http::{Merge, MergeConfigError};
 use super::aliases::Aliases;
 use super::params::Param;
 use super::value::Setting;
+use crate::exchange::{Network, ProxyHeader};
 use crate::ffi::{merge, UNSET};
 
 /// The settings of a location, and of the levels around it.
@@ -24,6 +25,10 @@ pub struct LocationConf {
     /// The only groups that may be used, the empty name for embedded mode.
     pub restrict_process: Option<Rc<[String]>>,
     pub params: Rc<Vec<Param>>,
+    /// What proxies may tell.
+    pub trusted_proxy_headers: Option<Rc<Vec<ProxyHeader>>>,
+    /// Which ones; `None`: all.
+    pub trusted_proxies: Option<Rc<Vec<Network>>>,
     pub pass_authorization: ngx_flag_t,
     pub script_reloading: ngx_flag_t,
     pub ignore_activity: ngx_flag_t,
@@ -53,6 +58,8 @@ impl Default for LocationConf {
             callable: None,
             restrict_process: None,
             params: Rc::default(),
+            trusted_proxy_headers: None,
+            trusted_proxies: None,
             pass_authorization: UNSET,
             script_reloading: UNSET,
             ignore_activity: UNSET,
@@ -88,6 +95,8 @@ impl Merge for LocationConf {
         inherit(&mut self.application_group, &outer.application_group);
         inherit(&mut self.callable, &outer.callable);
         inherit(&mut self.restrict_process, &outer.restrict_process);
+        inherit(&mut self.trusted_proxy_headers, &outer.trusted_proxy_headers);
+        inherit(&mut self.trusted_proxies, &outer.trusted_proxies);
         if self.params.is_empty() {
             self.params = Rc::clone(&outer.params);
         }

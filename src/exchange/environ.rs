@@ -9,32 +9,13 @@ use nginx_sys::{
 };
 use ngx_wsgi_host::wire::RequestEncoder;
 
+use super::entries::Entries;
 use super::names::{listener_port, local_port, server_name};
 use super::neighbours::Neighbours;
-use super::{links, Target};
+use super::{links, proxies, Target};
 use crate::conf::{LocationConf, MapHead};
 use crate::ffi::{buf_size, bytes, code, Request};
 use crate::route::collapse;
-
-/// Environ entries in the making. Names are unique without regard to case, as in Apache's table.
-#[derive(Default)]
-struct Entries(Vec<(Vec<u8>, Vec<u8>)>);
-
-impl Entries {
-    fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        self.0.push((name.as_bytes().to_vec(), value.into()));
-    }
-
-    fn has(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
-    }
-
-    fn set_default(&mut self, name: &[u8], value: &[u8]) {
-        if !self.has(name) {
-            self.0.push((name.to_vec(), value.to_vec()));
-        }
-    }
-}
 
 /// Writes the environ of a request.
 pub fn encode(
@@ -51,6 +32,10 @@ pub fn encode(
     redirect(r, &mut entries);
     headers(r, target, &mut entries);
     params(r, conf, &mut entries);
+    if let Some(headers) = &conf.trusted_proxy_headers {
+        let trusted = conf.trusted_proxies.as_ref().map(|trusted| &***trusted);
+        proxies::apply(&mut entries, headers, trusted);
+    }
     for (name, value) in &entries.0 {
         out.entry(name, value);
     }
@@ -278,6 +263,8 @@ fn params(r: Request, conf: &LocationConf, entries: &mut Entries) {
 /// Names that no application sees (semantics c.1).
 fn withheld(name: &[u8]) -> bool {
     const INTERNAL: &[u8] = b"mod_wsgi.x-";
+    let computed: [&[u8]; 2] = [b"mod_wsgi.script_name", b"mod_wsgi.mount_point"];
     name.eq_ignore_ascii_case(b"PATH")
+        || computed.iter().any(|known| name.eq_ignore_ascii_case(known))
         || name.get(..INTERNAL.len()).is_some_and(|start| start.eq_ignore_ascii_case(INTERNAL))
 }

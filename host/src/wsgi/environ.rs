@@ -79,7 +79,9 @@ pub fn build(
     set("mod_wsgi.callable_object", py.latin1(request.callable))?;
     set("mod_wsgi.request_handler", py.interned("wsgi-script"))?;
     set("mod_wsgi.handler_script", py.interned(""))?;
-    set("mod_wsgi.script_name", py.latin1(request.get(b"SCRIPT_NAME").unwrap_or_default()))?;
+    // nginx sends it when a proxy's SCRIPT_NAME stands in for its own.
+    let script_name = request.get(b"mod_wsgi.script_name").or_else(|| request.get(b"SCRIPT_NAME"));
+    set("mod_wsgi.script_name", py.latin1(script_name.unwrap_or_default()))?;
     set("mod_wsgi.path_info", py.latin1(request.get(b"PATH_INFO").unwrap_or_default()))?;
     set("mod_wsgi.thread_id", py.int(i64::from(own.thread_id)))?;
     set("mod_wsgi.request_start", py.float(own.times.request_start))?;
