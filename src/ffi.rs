@@ -47,7 +47,7 @@ pub use log::{server_log, write_text};
 pub use neighbour::{has_module, Neighbour, Variable};
 pub use process::{core_conf, file_log, is_worker, log_level, worker_count, worker_index, Role};
 pub use regex::Regex;
-pub use request::{header_key, Request};
+pub use request::{file_name, header_key, Request};
 pub use stderr::Redirected;
 pub use text::{bytes, pool_copy, str_of, text};
 pub use variable::{define_variable, set_variable};

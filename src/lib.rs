@@ -119,6 +119,12 @@ unsafe extern "C" fn merge_loc_conf(
         if ngx::http::Merge::merge(inner, outer).is_err() {
             return failed;
         }
+        if let Some(set) = &inner.set_handler {
+            match inner.handler_scripts.find(cf, set) {
+                Ok(handler) => inner.handler = Some(handler),
+                Err(ConfigError) => return failed,
+            }
+        }
         if let Some(main) = MainConf::of(cf) {
             inner.upstream.upstream = &mut main.upstream;
         }

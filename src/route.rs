@@ -1,6 +1,7 @@
 //! From a URL to a WSGI script.
 
 mod alias;
+mod file;
 pub mod jail;
 mod owner;
 mod script;
@@ -12,7 +13,7 @@ use template::Captures;
 
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
-use crate::conf::{Alias, Inherited, LocationConf, Mapping};
+use crate::conf::{Alias, Handler, Inherited, LocationConf, Mapping, ScriptOptions};
 use crate::ffi::{bytes, code, guard, Request};
 
 pub use alias::{collapse, covers};
@@ -29,6 +30,47 @@ pub struct Route {
     pub script_name: Vec<u8>,
     /// PATH_INFO.
     pub path_info: Vec<u8>,
+    /// What a handler script is asked to handle.
+    pub handled: Option<Handled>,
+}
+
+/// A file, there or not, that a handler script handles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handled {
+    /// The handler's name.
+    pub handler: String,
+    /// The file.
+    pub resource: Vec<u8>,
+}
+
+/// What takes a request.
+pub enum Mapped {
+    Alias(Taken),
+    Handler(Handler),
+}
+
+impl Mapped {
+    /// Finds the script, and divides the URL of `r`.
+    ///
+    /// # Errors
+    ///
+    /// [`NoScript`] when there is no file to run.
+    pub fn route(&self, r: Request) -> Result<Route, NoScript> {
+        match self {
+            Mapped::Alias(taken) => Route::find(r, taken),
+            Mapped::Handler(Handler::WsgiScript) => file::script(r),
+            Mapped::Handler(Handler::Script(script)) => file::handled(r, script),
+        }
+    }
+
+    /// The options of the script.
+    pub fn options(&self) -> &ScriptOptions {
+        match self {
+            Mapped::Alias(taken) => &taken.alias.options,
+            Mapped::Handler(Handler::WsgiScript) => ScriptOptions::NONE,
+            Mapped::Handler(Handler::Script(script)) => &script.options,
+        }
+    }
 }
 
 impl Route {
@@ -37,7 +79,7 @@ impl Route {
     /// # Errors
     ///
     /// [`NoScript`] when there is no file to run.
-    pub fn find(r: Request, taken: &Taken) -> Result<Self, NoScript> {
+    fn find(r: Request, taken: &Taken) -> Result<Self, NoScript> {
         // SAFETY: lives as long as the request.
         let uri = unsafe { bytes(&r.get().uri) };
         let rest = &uri[taken.len..];
@@ -48,7 +90,8 @@ impl Route {
                 Ok(Route::new(found.path, name, info))
             }
             Mapping::Regex { target, .. } => {
-                let (path, fixed) = target.expand(uri, &taken.captures);
+                let (path, fixed) =
+                    target.expand(uri, taken.captures.as_deref().unwrap_or(&Captures::default()));
                 let below = [&path[fixed..], rest].concat();
                 let found = script::find(&path[..fixed], &below)?;
                 let info = &below[found.taken..];
@@ -58,7 +101,7 @@ impl Route {
     }
 
     fn new(script: Vec<u8>, name: &[u8], info: &[u8]) -> Self {
-        Route { script, script_name: collapse(name), path_info: collapse(info) }
+        Route { script, script_name: collapse(name), path_info: collapse(info), handled: None }
     }
 }
 
@@ -67,16 +110,17 @@ pub struct Taken {
     pub alias: Rc<Alias>,
     /// How many bytes of the URL; the rest leads on from the target.
     len: usize,
-    captures: Captures,
+    /// Where the groups of a regular expression are.
+    captures: Option<Box<Captures>>,
 }
 
 impl Taken {
     fn of(alias: &Rc<Alias>, uri: &[u8]) -> Option<Self> {
         let (len, captures) = match &alias.mapping {
-            Mapping::Path { path, .. } => (alias::matched_len(path, uri)?, Captures::default()),
+            Mapping::Path { path, .. } => (alias::matched_len(path, uri)?, None),
             Mapping::Regex { regex, .. } => {
                 let captures: Captures = regex.find(uri)?;
-                (alias::location_len(uri, captures[0].as_ref()?.end)?, captures)
+                (alias::location_len(uri, captures[0].as_ref()?.end)?, Some(Box::new(captures)))
             }
         };
         Some(Taken { alias: Rc::clone(alias), len, captures })
@@ -95,7 +139,7 @@ pub unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_in
         let r = unsafe { Request::new(r) };
         // SAFETY: this module's location configuration of the request.
         let conf = unsafe { &*r.location_conf::<LocationConf>(crate::module()) };
-        if r.get().content_handler.is_none() && matching(r, conf).is_some() {
+        if r.get().content_handler.is_none() && mapped(r, conf).is_some() {
             // SAFETY: a live request; content_handler is ours to set until the content phase.
             unsafe { (*r.as_ptr()).content_handler = Some(crate::exchange::content_handler) };
         }
@@ -103,16 +147,21 @@ pub unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_in
     })
 }
 
-/// The alias that takes the request: first the location's own, then those
-/// of the levels around it, unless the location is more than settings: it is named, or says itself
-/// where its files are. (One with a content handler was left alone before.)
-pub fn matching(r: Request, conf: &LocationConf) -> Option<Taken> {
+/// What takes the request: first an alias of the location itself, then the location's handler, then the
+/// aliases of the levels around it, unless the location is more than settings: it is named, or says
+/// itself where its files are. (One with a content handler was left alone before.)
+pub fn mapped(r: Request, conf: &LocationConf) -> Option<Mapped> {
     // SAFETY: lives as long as the request.
     let uri = unsafe { bytes(&r.get().uri) };
     let take = |alias: &Rc<Alias>| Taken::of(alias, uri);
-    conf.aliases.own.iter().find_map(take).or_else(|| {
-        let location = r.core_location();
-        let applies = |it: &&Inherited| !conf.named && it.shares_root(location);
-        conf.aliases.inherited.iter().filter(applies).find_map(|it| take(&it.alias))
-    })
+    if let Some(taken) = conf.aliases.own.iter().find_map(take) {
+        return Some(Mapped::Alias(taken));
+    }
+    if let Some(handler) = &conf.handler {
+        return Some(Mapped::Handler(handler.clone()));
+    }
+    let location = r.core_location();
+    let applies = |it: &&Inherited| !conf.named && it.shares_root(location);
+    let mut inherited = conf.aliases.inherited.iter().filter(applies);
+    inherited.find_map(|it| take(&it.alias)).map(Mapped::Alias)
 }

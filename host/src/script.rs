@@ -55,14 +55,16 @@ pub enum Imported {
 /// The namespace of a request's script, loaded when it has to be.
 pub fn load(py: Py, runtime: &Runtime, interpreter: &Interpreter, request: &Request<'_>) -> Loaded {
     let has = |flag: u8| request.flags & flag != 0;
-    let script = Script { py, runtime, interpreter, path: request.script };
+    // A handler script is asked about what it is to handle.
+    let resource = request.get(b"SCRIPT_FILENAME").unwrap_or(request.script);
+    let script = Script { py, runtime, interpreter, path: request.script, resource };
     let look = Look { changes: has(RELOADING), asks: !has(AGAIN), holds: !has(ONCE) };
     script.logged(script.current(look))
 }
 
 /// Loads a script that no request has asked for yet.
 pub fn import(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8]) -> Imported {
-    let script = Script { py, runtime, interpreter, path };
+    let script = Script { py, runtime, interpreter, path, resource: path };
     let look = Look { changes: false, asks: false, holds: false };
     match script.logged(script.current(look)) {
         Loaded::Namespace(_) => Imported::Loaded,
@@ -87,6 +89,8 @@ struct Script<'a> {
     runtime: &'a Runtime,
     interpreter: &'a Interpreter,
     path: &'a [u8],
+    /// What `reload_required` is asked about.
+    resource: &'a [u8],
 }
 
 impl Script<'_> {
@@ -203,7 +207,7 @@ impl Script<'_> {
         let Some(ask) = namespace.get_item(&self.py.interned("reload_required")?)? else {
             return Ok(false);
         };
-        let answer = ask.call(&[&self.py.path(self.path)?]).and_then(|answer| answer.is_true());
+        let answer = ask.call(&[&self.py.path(self.resource)?]).and_then(|answer| answer.is_true());
         answer.or_else(|raised| {
             self.log_failure(Exception::take(self.py, raised), "call reload_required() of");
             Ok(false)

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use nginx_sys::{ngx_http_core_loc_conf_t, ngx_str_t};
 
-use super::value::Setting;
+use super::script_options::ScriptOptions;
 use crate::ffi::{bytes, code, conf_warn, text, Conf, ConfigError, Regex};
 use crate::route::{covers, Template, GROUPS};
 
@@ -12,11 +12,7 @@ use crate::route::{covers, Template, GROUPS};
 #[derive(Clone, Debug)]
 pub struct Alias {
     pub mapping: Mapping,
-    pub process_group: Option<Setting>,
-    pub application_group: Option<Setting>,
-    /// Taken literally, as mod_wsgi does.
-    pub callable: Option<String>,
-    pub pass_authorization: Option<bool>,
+    pub options: ScriptOptions,
     /// `file:line`.
     pub place: String,
 }
@@ -118,7 +114,8 @@ impl Aliases {
             return Err(cf.error("requires at least two arguments"));
         }
         let mapping = mapping(full_name(cf, words[2])?)?;
-        let alias = Rc::new(Alias::read(cf, mapping)?);
+        let alias =
+            Rc::new(Alias { mapping, options: ScriptOptions::read(cf)?, place: cf.place() });
         let hides = |own: &&Rc<Alias>| own.mapping.covers(&alias.mapping);
         if let Some((Mapping::Path { path, .. }, earlier)) =
             self.own.iter().find(hides).map(|own| (&own.mapping, own))
@@ -156,51 +153,6 @@ impl Mapping {
             Mapping::Path { target, .. } => Some(target),
             Mapping::Regex { target, .. } => target.fixed(),
         }
-    }
-}
-
-impl Alias {
-    fn read(cf: Conf, mapping: Mapping) -> Result<Self, ConfigError> {
-        let mut alias = Alias {
-            mapping,
-            process_group: None,
-            application_group: None,
-            callable: None,
-            pass_authorization: None,
-            place: cf.place(),
-        };
-        for index in 3..cf.words().len() {
-            alias.option(cf, cf.word(index)?)?;
-        }
-        Ok(alias)
-    }
-
-    fn option(&mut self, cf: Conf, option: &str) -> Result<(), ConfigError> {
-        let invalid = || cf.error(format_args!("has invalid option \"{option}\""));
-        let (name, value) = option.split_once('=').ok_or_else(invalid)?;
-        if value.is_empty() {
-            return Err(cf.error(format_args!("has invalid option \"{option}\": no value")));
-        }
-        match name {
-            "process-group" => self.process_group = Some(Setting::compile(cf, value)?),
-            "application-group" => self.application_group = Some(Setting::compile(cf, value)?),
-            "callable-object" => self.callable = Some(value.to_owned()),
-            "pass-authorization" => {
-                let bad = || cf.error(format_args!("has invalid value \"{value}\" for \"{name}\""));
-                self.pass_authorization = Some(on_off(value).ok_or_else(bad)?);
-            }
-            _ => return Err(invalid()),
-        }
-        Ok(())
-    }
-}
-
-/// `on` or `off` in any letter case, as both nginx and mod_wsgi take it.
-fn on_off(value: &str) -> Option<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
     }
 }
 

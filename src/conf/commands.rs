@@ -21,7 +21,7 @@ use super::daemon::{instead_of, DaemonOptions};
 use super::imports::{self, fixed_name};
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
-use super::{obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
+use super::{handlers, obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
 use crate::ffi::{conf_warn, enclosing_server, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
@@ -131,13 +131,20 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 62] = [
+pub static mut COMMANDS: [ngx_command_t; 64] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_script_alias_match",
         ANY,
         NGX_CONF_1MORE,
         setter!(LocationConf, cmd_script_alias_match),
+    ),
+    local(c"wsgi_handler_script", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_handler_script)),
+    local(
+        c"wsgi_set_handler",
+        NGX_HTTP_LOC_CONF,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, handlers::set_handler),
     ),
     local(
         c"wsgi_trusted_proxy_headers",
@@ -305,8 +312,14 @@ fn cmd_script_alias_match(cf: Conf, conf: &mut LocationConf) -> Result<(), Confi
 
 /// What a new alias means for the whole configuration.
 fn announce(cf: Conf, alias: &Alias) -> Result<(), ConfigError> {
-    refer_to(cf, alias.process_group.as_ref());
+    refer_to(cf, alias.options.process_group.as_ref());
     main_conf(cf).map_or(Ok(()), |main| imports::preload(cf, main, alias))
+}
+
+fn cmd_handler_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let script = conf.handler_scripts.add(cf)?;
+    refer_to(cf, script.options.process_group.as_ref());
+    Ok(())
 }
 
 fn cmd_restrict_process(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {

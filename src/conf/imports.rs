@@ -143,7 +143,7 @@ pub fn import_script(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
 pub fn preload(cf: Conf, conf: &mut MainConf, alias: &Alias) -> Result<(), ConfigError> {
     let fixed = |group: &Option<Setting>| Some(group.as_ref()?.fixed()?.to_owned());
     let (process_group, application_group) =
-        (fixed(&alias.process_group), fixed(&alias.application_group));
+        (fixed(&alias.options.process_group), fixed(&alias.options.application_group));
     let (Some(process_group), Some(application_group)) = (process_group, application_group) else {
         return Ok(());
     };

@@ -6,6 +6,7 @@ use nginx_sys::{ngx_flag_t, ngx_http_core_loc_conf_t, ngx_http_upstream_conf_t};
 use ngx::http::{Merge, MergeConfigError};
 
 use super::aliases::Aliases;
+use super::handlers::{Handler, HandlerScripts, SetHandler};
 use super::params::Param;
 use super::value::Setting;
 use crate::exchange::{Network, ProxyHeader};
@@ -15,6 +16,10 @@ use crate::ffi::{merge, UNSET};
 pub struct LocationConf {
     pub upstream: ngx_http_upstream_conf_t,
     pub aliases: Aliases,
+    pub handler_scripts: HandlerScripts,
+    pub set_handler: Option<SetHandler>,
+    /// What `set_handler` names.
+    pub handler: Option<Handler>,
     /// Where nginx has files at this level; null for the `http` level.
     root: *const u8,
     /// A named location, or an `if` inside one.
@@ -51,6 +56,9 @@ impl Default for LocationConf {
         LocationConf {
             upstream: super::upstream::unset(),
             aliases: Aliases::default(),
+            handler_scripts: HandlerScripts::default(),
+            set_handler: None,
+            handler: None,
             root: std::ptr::null(),
             named: false,
             process_group: None,
@@ -91,6 +99,8 @@ impl LocationConf {
 impl Merge for LocationConf {
     fn merge(&mut self, outer: &Self) -> Result<(), MergeConfigError> {
         self.aliases.merge(&outer.aliases, outer.root, self.root);
+        self.handler_scripts.merge(&outer.handler_scripts);
+        inherit(&mut self.set_handler, &outer.set_handler);
         inherit(&mut self.process_group, &outer.process_group);
         inherit(&mut self.application_group, &outer.application_group);
         inherit(&mut self.callable, &outer.callable);

@@ -67,7 +67,14 @@ fn request_line(r: Request, method: &[u8], target: &Target, entries: &mut Entrie
     entries.set("SCRIPT_NAME", &*target.route.script_name);
     entries.set("PATH_INFO", &*target.route.path_info);
     entries.set("QUERY_STRING", args);
-    entries.set("SCRIPT_FILENAME", &*target.route.script);
+    match &target.route.handled {
+        None => entries.set("SCRIPT_FILENAME", &*target.route.script),
+        Some(handled) => {
+            entries.set("SCRIPT_FILENAME", &*handled.resource);
+            entries.set("mod_wsgi.request_handler", &*handled.handler);
+            entries.set("mod_wsgi.handler_script", &*target.route.script);
+        }
+    }
     // HTTP/0.9 has no protocol on its request line.
     entries.set("SERVER_PROTOCOL", if protocol.is_empty() { b"HTTP/0.9" } else { protocol });
 }
@@ -263,7 +270,12 @@ fn params(r: Request, conf: &LocationConf, entries: &mut Entries) {
 /// Names that no application sees (semantics c.1).
 fn withheld(name: &[u8]) -> bool {
     const INTERNAL: &[u8] = b"mod_wsgi.x-";
-    let computed: [&[u8]; 2] = [b"mod_wsgi.script_name", b"mod_wsgi.mount_point"];
+    let computed: [&[u8]; 4] = [
+        b"mod_wsgi.script_name",
+        b"mod_wsgi.mount_point",
+        b"mod_wsgi.request_handler",
+        b"mod_wsgi.handler_script",
+    ];
     name.eq_ignore_ascii_case(b"PATH")
         || computed.iter().any(|known| name.eq_ignore_ascii_case(known))
         || name.get(..INTERNAL.len()).is_some_and(|start| start.eq_ignore_ascii_case(INTERNAL))

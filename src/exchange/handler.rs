@@ -16,7 +16,7 @@ use ngx::ngx_log_error;
 
 use super::frames::FrameReader;
 use super::{body, names, request, response, Clock, Exchange, Target};
-use crate::conf::{Alias, GroupDefinition, LocationConf, MainConf, Setting, Token};
+use crate::conf::{GroupDefinition, LocationConf, MainConf, ScriptOptions, Setting, Token};
 use crate::dispatch::Place;
 use crate::ffi::{code, guard, str_of, text, Request, Timer};
 use crate::route::{check_owner, jail, Foreign, NoScript, Route};
@@ -56,6 +56,7 @@ impl Refusal {
     fn status(&self) -> u32 {
         match self {
             Refusal::NoScript(NoScript::Missing(_)) => NGX_HTTP_NOT_FOUND,
+            Refusal::NoScript(NoScript::Memory) => NGX_HTTP_INTERNAL_SERVER_ERROR,
             Refusal::NoScript(_) | Refusal::Foreign(_) => NGX_HTTP_FORBIDDEN,
             Refusal::Chunked => NGX_HTTP_LENGTH_REQUIRED,
             _ => NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -90,13 +91,13 @@ fn prepare(r: Request) -> Result<(), Refusal> {
         let location = r.location_conf::<LocationConf>(crate::module());
         (&mut *location, &*r.main_conf::<MainConf>(crate::module()))
     };
-    let taken = crate::route::matching(r, conf).ok_or(Refusal::NoAlias)?;
-    let route = Route::find(r, &taken)?;
+    let mapped = crate::route::mapped(r, conf).ok_or(Refusal::NoAlias)?;
+    let route = mapped.route(r)?;
     // A subrequest has the client's headers; its body, if any, was read before.
     if r.is_main() && r.chunked() && conf.chunked_request == 0 {
         return Err(Refusal::Chunked);
     }
-    let mut target = target(r, main, conf, &taken.alias, route);
+    let mut target = target(r, main, conf, mapped.options(), route);
     let place = place(r, main, conf, &target.process_group)?;
     let group = match place {
         Place::Daemon(index) => Some(&main.groups[index]),
@@ -118,18 +119,25 @@ fn prepare(r: Request) -> Result<(), Refusal> {
 
 /// What a group demands of a script, and how its processes see it.
 fn apply_group(group: &GroupDefinition, target: &mut Target) -> Result<(), Refusal> {
-    let script = &mut target.route.script;
+    let Route { script, handled, .. } = &mut target.route;
     if let Some(owner) = group.script_owner() {
         check_owner(script, owner)?;
     }
     if let Some(jail) = &group.options.chroot {
         let jail = jail.as_os_str().as_bytes();
-        let inside = jail::file(jail, script).ok_or_else(|| Refusal::OutsideJail {
-            script: text(script).into_owned(),
-            jail: text(jail).into_owned(),
-            group: group.name.clone(),
-        })?;
-        *script = inside.to_vec();
+        let enter = |path: &mut Vec<u8>| {
+            let inside = jail::file(jail, path).ok_or_else(|| Refusal::OutsideJail {
+                script: text(path).into_owned(),
+                jail: text(jail).into_owned(),
+                group: group.name.clone(),
+            })?;
+            *path = inside.to_vec();
+            Ok::<_, Refusal>(())
+        };
+        enter(script)?;
+        if let Some(handled) = handled {
+            enter(&mut handled.resource)?;
+        }
         target.jail = Some(jail.to_vec());
     }
     Ok(())
@@ -152,9 +160,19 @@ fn upstream_conf(
     Some(own)
 }
 
-/// Effective names: the alias's options before the location's settings (semantics a.2).
-fn target(r: Request, main: &MainConf, conf: &LocationConf, alias: &Alias, route: Route) -> Target {
-    let mut resource = Cow::Borrowed(&route.script_name);
+/// Effective names: the script's own options before the location's settings (semantics a.2).
+fn target(
+    r: Request,
+    main: &MainConf,
+    conf: &LocationConf,
+    options: &ScriptOptions,
+    route: Route,
+) -> Target {
+    // The URLs of a handler script are the client's choice, and each would have an interpreter.
+    let mut resource = Cow::Borrowed(match route.handled {
+        Some(_) => &route.script,
+        None => &route.script_name,
+    });
     if !main.python.is_case_sensitive() {
         resource.to_mut().make_ascii_lowercase();
     }
@@ -163,23 +181,29 @@ fn target(r: Request, main: &MainConf, conf: &LocationConf, alias: &Alias, route
         names::evaluate(setting, r, conf, &resource)
     };
     let process_group =
-        name(&alias.process_group, &conf.process_group, &Setting::Token(Token::Global));
+        name(&options.process_group, &conf.process_group, &Setting::Token(Token::Global));
     let application_group =
-        name(&alias.application_group, &conf.application_group, &Setting::Token(Token::Resource));
+        name(&options.application_group, &conf.application_group, &Setting::Token(Token::Resource));
     Target {
         process_group,
         application_group,
-        callable: callable(r, conf, alias),
-        pass_authorization: alias.pass_authorization.unwrap_or(conf.pass_authorization == 1),
+        callable: match route.handled {
+            Some(_) => HANDLER.to_vec(),
+            None => callable(r, conf, options),
+        },
+        pass_authorization: options.pass_authorization.unwrap_or(conf.pass_authorization == 1),
         reloading: conf.script_reloading != 0,
         jail: None,
         route,
     }
 }
 
-fn callable(r: Request, conf: &LocationConf, alias: &Alias) -> Vec<u8> {
+/// The callable of a handler script.
+const HANDLER: &[u8] = b"handle_request";
+
+fn callable(r: Request, conf: &LocationConf, options: &ScriptOptions) -> Vec<u8> {
     const DEFAULT: &[u8] = b"application";
-    if let Some(name) = &alias.callable {
+    if let Some(name) = &options.callable {
         return name.as_bytes().to_vec();
     }
     let name = match &conf.callable {

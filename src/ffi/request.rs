@@ -6,9 +6,9 @@ use std::ptr::NonNull;
 use nginx_sys::{
     ngx_chain_t, ngx_connection_t, ngx_hash_strlow, ngx_http_block_reading, ngx_http_cleanup_add,
     ngx_http_cleanup_pt, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_get_variable, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_list_part_t, ngx_log_t, ngx_module_t, ngx_pool_cleanup_add, ngx_pool_t, ngx_post_event,
-    ngx_posted_events, ngx_table_elt_t,
+    ngx_http_get_variable, ngx_http_log_ctx_t, ngx_http_map_uri_to_path, ngx_http_request_t,
+    ngx_http_upstream_t, ngx_list_part_t, ngx_log_t, ngx_module_t, ngx_pool_cleanup_add,
+    ngx_pool_t, ngx_post_event, ngx_posted_events, ngx_str_t, ngx_table_elt_t,
 };
 
 use super::{bindings, bytes};
@@ -192,7 +192,7 @@ impl Request {
     /// The value of an nginx variable, `None` when it is unknown or has none.
     pub fn variable<'a>(self, name: &str) -> Option<&'a [u8]> {
         let mut lower = name.as_bytes().to_vec();
-        let mut name = nginx_sys::ngx_str_t { len: lower.len(), data: lower.as_mut_ptr() };
+        let mut name = ngx_str_t { len: lower.len(), data: lower.as_mut_ptr() };
         // SAFETY: lower is writable and as long as it says; the result lives in the request's pool.
         unsafe {
             let key = ngx_hash_strlow(name.data, name.data, name.len);
@@ -292,4 +292,19 @@ impl<'a> Iterator for Headers<'a> {
 pub fn header_key(lower: &mut [u8]) -> usize {
     // SAFETY: source and destination are the same bytes, as nginx itself calls it.
     unsafe { ngx_hash_strlow(lower.as_mut_ptr(), lower.as_mut_ptr(), lower.len()) }
+}
+
+/// The file that nginx maps the request's URL to, by the location's `root` or `alias`, and how much of
+/// its name comes from there. `None` without memory.
+pub fn file_name(r: Request) -> Option<(Vec<u8>, usize)> {
+    let (mut name, mut root) = (ngx_str_t { len: 0, data: std::ptr::null_mut() }, 0);
+    // SAFETY: a live request; nginx allocates the name, and returns where its NUL is.
+    unsafe {
+        let end = ngx_http_map_uri_to_path(r.as_ptr(), &mut name, &mut root, 0);
+        if end.is_null() {
+            return None;
+        }
+        let name = std::slice::from_raw_parts(name.data, end.offset_from(name.data) as usize);
+        Some((name.to_vec(), root.min(name.len())))
+    }
 }

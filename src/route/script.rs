@@ -28,6 +28,9 @@ pub enum NoScript {
     /// 403.
     #[error("Target WSGI script cannot be reached: {path}: {source}")]
     Denied { path: String, source: std::io::Error },
+    /// 500.
+    #[error("no memory for the name of a file")]
+    Memory,
 }
 
 /// Finds the script: the target itself when it is a file, else the first file met when walking

@@ -77,8 +77,12 @@ pub fn build(
     set("mod_wsgi.process_group", py.str(&config.process_group))?;
     set("mod_wsgi.application_group", py.str(&interpreter.name))?;
     set("mod_wsgi.callable_object", py.latin1(request.callable))?;
-    set("mod_wsgi.request_handler", py.interned("wsgi-script"))?;
-    set("mod_wsgi.handler_script", py.interned(""))?;
+    let handler = request.get(b"mod_wsgi.request_handler").unwrap_or(b"wsgi-script");
+    set("mod_wsgi.request_handler", py.latin1(handler))?;
+    set(
+        "mod_wsgi.handler_script",
+        py.path(request.get(b"mod_wsgi.handler_script").unwrap_or_default()),
+    )?;
     // nginx sends it when a proxy's SCRIPT_NAME stands in for its own.
     let script_name = request.get(b"mod_wsgi.script_name").or_else(|| request.get(b"SCRIPT_NAME"));
     set("mod_wsgi.script_name", py.latin1(script_name.unwrap_or_default()))?;
