@@ -9,12 +9,11 @@ mod template;
 
 use std::rc::Rc;
 
-use template::Captures;
-
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
 use crate::conf::{Alias, Handler, Inherited, LocationConf, Mapping, ScriptOptions};
 use crate::ffi::{bytes, code, guard, Request};
+use template::Captures;
 
 pub use alias::{collapse, covers};
 pub use owner::{check as check_owner, Foreign, Owner};

@@ -96,7 +96,31 @@ my @facts = ("mod_wsgi.request_handler='text'\nmod_wsgi.callable_object='handle_
 
 
 
-=== TEST 5: its options
+=== TEST 5: the URL cannot lead out of the location's directory
+--- app
+@REPLY unused@
+--- user_files
+>>> handler.wsgi
+def handle_request(environ, start_response):
+    start_response('200 OK', [])
+    return [environ['SCRIPT_FILENAME'].rpartition('/html/')[2].encode()]
+>>> pages/a.txt
+text
+>>> secret.txt
+secret
+--- config
+wsgi_handler_script text @DIR@/handler.wsgi @GROUP@;
+location /walk { alias @DIR@/pages/; wsgi_set_handler text; }
+--- request eval
+["GET /walk../secret.txt", "GET /walk../none", "GET /walk/a.txt"]
+--- error_code eval
+[404, 404, 200]
+--- response_body_like eval
+["404", "404", "^pages/+a.txt\$"]
+
+
+
+=== TEST 6: its options
 --- app
 @REPLY unused@
 --- user_files
@@ -116,7 +140,7 @@ GET /
 
 
 
-=== TEST 6: what is set outside is inherited, and names can be given anew inside
+=== TEST 7: what is set outside is inherited, and names can be given anew inside
 --- app
 @REPLY unused@
 --- user_files
@@ -141,7 +165,7 @@ location /first { wsgi_set_handler first; location /first/second { wsgi_set_hand
 
 
 
-=== TEST 7: among aliases
+=== TEST 8: among aliases
 --- app
 @REPLY alias@
 --- user_files
@@ -161,7 +185,7 @@ location /own { wsgi_set_handler text; wsgi_script_alias /own/alias @DIR@/app.ws
 
 
 
-=== TEST 8: without handle_request
+=== TEST 9: without handle_request
 --- app
 @REPLY application@
 --- config
@@ -175,7 +199,7 @@ does not contain WSGI application 'handle_request'
 
 
 
-=== TEST 9: the handler's script is not there
+=== TEST 10: the handler's script is not there
 --- app
 @REPLY application@
 --- config
@@ -189,7 +213,7 @@ none.wsgi
 
 
 
-=== TEST 10: reload_required is asked about the resource
+=== TEST 11: reload_required is asked about the resource
 --- app
 @REPLY unused@
 --- user_files
@@ -213,7 +237,25 @@ location / { root @DIR@; wsgi_set_handler text; }
 
 
 
-=== TEST 11: one interpreter for all URLs
+=== TEST 12: a file outside the chroot
+--- mode: daemon
+--- skip_eval: 4:$> != 0
+--- daemon_options: threads=1 chroot=/usr/bin
+--- app
+@REPLY unused@
+--- config
+wsgi_handler_script text /usr/bin/env @GROUP@;
+location / { root @DIR@; wsgi_set_handler text; }
+--- request
+GET /a.txt
+--- error_code: 500
+--- error_log eval
+[qr{\[error\].*File to be handled \S+/a.txt is outside the chroot /usr/bin of daemon process group "daemon"},
+ "[alert]"]
+
+
+
+=== TEST 13: one interpreter for all URLs
 --- app
 @REPLY unused@
 --- user_files
@@ -232,7 +274,7 @@ location / { wsgi_set_handler text; }
 
 
 
-=== TEST 12: parameters cannot stand for the handler
+=== TEST 14: parameters cannot stand for the handler
 --- app
 @SHOW mod_wsgi.request_handler mod_wsgi.handler_script@
 --- config
@@ -247,21 +289,21 @@ mod_wsgi.handler_script=''
 
 
 
-=== TEST 13: a handler that nobody has named
+=== TEST 15: a handler that nobody has named
 --- config_error
 server { location / { wsgi_set_handler none; } }
 --- error: "wsgi_set_handler" names unknown handler "none"
 
 
 
-=== TEST 14: outside a location
+=== TEST 16: outside a location
 --- config_error
 wsgi_set_handler wsgi-script;
 --- error: "wsgi_set_handler" directive is not allowed here
 
 
 
-=== TEST 15: the same name twice
+=== TEST 17: the same name twice
 --- config_error
 wsgi_handler_script a /a.wsgi;
 wsgi_handler_script a /b.wsgi;
@@ -269,42 +311,42 @@ wsgi_handler_script a /b.wsgi;
 
 
 
-=== TEST 16: the name of the handler that there is
+=== TEST 18: the name of the handler that there is
 --- config_error
 wsgi_handler_script wsgi-script /a.wsgi;
 --- error: "wsgi_handler_script" has invalid name "wsgi-script"
 
 
 
-=== TEST 17: no script
+=== TEST 19: no script
 --- config_error
 wsgi_handler_script a;
 --- error: "wsgi_handler_script" requires at least two arguments
 
 
 
-=== TEST 18: a callable
+=== TEST 20: a callable
 --- config_error
 wsgi_handler_script a /a.wsgi callable-object=b;
 --- error: "wsgi_handler_script" has invalid option "callable-object"
 
 
 
-=== TEST 19: an unknown option
+=== TEST 21: an unknown option
 --- config_error
 wsgi_handler_script a /a.wsgi nonsense=1;
 --- error: "wsgi_handler_script" has invalid option "nonsense=1"
 
 
 
-=== TEST 20: a group that is not defined
+=== TEST 22: a group that is not defined
 --- config_error
 wsgi_handler_script a /a.wsgi process-group=none;
 --- error: "wsgi_handler_script" names unknown daemon process group "none"
 
 
 
-=== TEST 21: two handlers for a location
+=== TEST 23: two handlers for a location
 --- config_error
 server { location / { wsgi_set_handler wsgi-script; wsgi_set_handler wsgi-script; } }
 --- error: "wsgi_set_handler" is duplicate

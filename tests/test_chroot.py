@@ -184,3 +184,22 @@ def test_what_is_loaded_ahead_is_named_as_seen_from_outside(nginx):
     nginx.wait_for_log("first of all, in /srv/first.py")
     nginx.wait_for_log("Loading WSGI script '/srv/app.wsgi'")
     assert ask(nginx)["file"] == "/srv/app.wsgi"
+
+
+def test_a_handler_and_its_files_are_named_as_seen_from_inside(nginx, jailed):
+    nginx.write(
+        "jail/srv/handler.py",
+        """
+        import json
+
+        def handle_request(environ, start_response):
+            start_response('200 OK', [])
+            keys = 'SCRIPT_FILENAME', 'mod_wsgi.handler_script'
+            return [json.dumps([__file__] + [environ[key] for key in keys]).encode()]
+        """,
+    )
+    jailed(
+        server="wsgi_handler_script text {dir}/jail/srv/handler.py process-group=app;\n"
+        "location /text/ { root {dir}/jail/srv; wsgi_set_handler text; }",
+    )
+    assert ask(nginx, "/text/none.txt") == ["/srv/handler.py", "/srv/text/none.txt", "/srv/handler.py"]

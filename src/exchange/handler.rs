@@ -42,10 +42,8 @@ enum Refusal {
     ForeignGroup(String),
     #[error(transparent)]
     Foreign(#[from] Foreign),
-    #[error(
-        "WSGI script {script} is outside the chroot {jail} of daemon process group \"{group}\""
-    )]
-    OutsideJail { script: String, jail: String, group: String },
+    #[error("{what} {path} is outside the chroot {jail} of daemon process group \"{group}\"")]
+    OutsideJail { what: &'static str, path: String, jail: String, group: String },
     #[error("no alias takes the request")]
     NoAlias,
     #[error("no memory for the request")]
@@ -125,18 +123,19 @@ fn apply_group(group: &GroupDefinition, target: &mut Target) -> Result<(), Refus
     }
     if let Some(jail) = &group.options.chroot {
         let jail = jail.as_os_str().as_bytes();
-        let enter = |path: &mut Vec<u8>| {
+        let enter = |what, path: &mut Vec<u8>| {
             let inside = jail::file(jail, path).ok_or_else(|| Refusal::OutsideJail {
-                script: text(path).into_owned(),
+                what,
+                path: text(path).into_owned(),
                 jail: text(jail).into_owned(),
                 group: group.name.clone(),
             })?;
             *path = inside.to_vec();
             Ok::<_, Refusal>(())
         };
-        enter(script)?;
+        enter("WSGI script", script)?;
         if let Some(handled) = handled {
-            enter(&mut handled.resource)?;
+            enter("File to be handled", &mut handled.resource)?;
         }
         target.jail = Some(jail.to_vec());
     }

@@ -2,7 +2,7 @@
 
 use super::{alias, script, Handled, NoScript, Route};
 use crate::conf::HandlerScript;
-use crate::ffi::{bytes, file_name, Request};
+use crate::ffi::{bytes, file_name, text, Request};
 
 /// The file that nginx maps the URL of `r` to is a script, or one in front of it on the way: the rest
 /// is PATH_INFO.
@@ -23,7 +23,14 @@ pub fn script(r: Request) -> Result<Route, NoScript> {
 /// [`NoScript`] without memory.
 pub fn handled(r: Request, handler: &HandlerScript) -> Result<Route, NoScript> {
     let (path, root) = file_name(r).ok_or(NoScript::Memory)?;
-    let (resource, info) = walk(&path, root).unwrap_or_else(|_| (path.clone(), b""));
+    let (resource, info) = match walk(&path, root) {
+        Ok(found) => found,
+        // Where an alias and its location do not end alike, the URL could lead out of it.
+        Err(_) if path[root..].split(|byte| *byte == b'/').any(|segment| segment == b"..") => {
+            return Err(NoScript::Missing(text(&path).into_owned()));
+        }
+        Err(_) => (path.clone(), &b""[..]),
+    };
     let mut route = Route::new(handler.path.clone(), alias::before(uri(r), info), info);
     route.handled = Some(Handled { handler: handler.name.clone(), resource });
     Ok(route)
