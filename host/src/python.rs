@@ -26,7 +26,7 @@ use crate::config::RuntimeConfig;
 use crate::exchange::Exchange;
 use crate::log::Level;
 use crate::succession::{ScriptIn, Succession};
-use crate::wire::{Outcome, Request};
+use crate::wire::{Outcome, Request, HOOK};
 use interpreter::Interpreter;
 use thread_state::ThreadState;
 
@@ -303,8 +303,13 @@ impl RequestThread {
         }
         let attached = state.attach();
         place.enter(&interpreter);
-        let serve =
-            || crate::wsgi::serve(attached.py(), &runtime, &interpreter, id, request, exchange);
+        let py = attached.py();
+        let serve = || {
+            if request.flags & HOOK != 0 {
+                return crate::wsgi::ask(py, &runtime, &interpreter, request, exchange);
+            }
+            crate::wsgi::serve(py, &runtime, &interpreter, id, request, exchange)
+        };
         let served = catch_unwind(AssertUnwindSafe(serve));
         place.leave();
         served.map_err(|_| "internal error in the WSGI host".to_owned())

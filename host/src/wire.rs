@@ -8,16 +8,19 @@
 //! u32 payload length | u8 kind | u8 flags | u16 zero
 //! ```
 //!
+//! A REQUEST with the flag [`HOOK`] is a question to a script about access; see [`hook`].
+//!
 //! A connection that closes without END is a failed response. Lengths are checked against
 //! [`limit`] before anything is allocated.
 
 mod frame;
+pub mod hook;
 mod request;
 mod response;
 
 pub use frame::{limit, BadFrame, Header, Kind, HEADER_LEN, LAST, LOG_MAX};
 pub use request::{
-    key, set_flags, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, NO_BODY, ONCE, QUIET,
+    key, set_flags, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, HOOK, NO_BODY, ONCE, QUIET,
     RELOADING,
 };
 pub use response::{encode_head, Head, LogRecord, Outcome};

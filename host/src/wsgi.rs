@@ -5,6 +5,7 @@ mod environ;
 mod events;
 mod file;
 mod file_wrapper;
+mod hook;
 mod input;
 mod output;
 mod scope;
@@ -15,6 +16,7 @@ use crate::python::class;
 use crate::python::object::{Object, Py, PyResult};
 
 pub use adapter::serve;
+pub use hook::ask;
 pub use scope::Current;
 
 /// The native types of one interpreter.

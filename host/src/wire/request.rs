@@ -16,6 +16,9 @@ pub const AGAIN: u8 = 16;
 /// Request flag: it does not count as activity of its process (`wsgi_ignore_activity`).
 pub const QUIET: u8 = 32;
 
+/// Request flag: the callable is a hook that decides about access, one of [`super::hook`].
+pub const HOOK: u8 = 64;
+
 const VERSION: u8 = 1;
 
 /// Environ keys that travel as one byte. The byte is the position plus one; zero says that the
@@ -87,7 +90,8 @@ pub struct RequestEncoder {
 /// The target and times of a request, as they travel and as the host sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`], [`ONCE`], [`AGAIN`], [`QUIET`].
+    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`], [`ONCE`], [`AGAIN`], [`QUIET`],
+    /// [`HOOK`].
     pub flags: u8,
     /// Unique within the generation; names the request in reports.
     pub id: u64,

@@ -4,7 +4,7 @@ use crate::api;
 use crate::config::RuntimeConfig;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::{Object, Py, PyResult};
-use crate::wire::Request;
+use crate::wire::{hook, Request};
 
 /// What of the environ does not come from nginx.
 pub struct Own<'a> {
@@ -56,10 +56,7 @@ pub fn build(
     for (name, value) in request.environ() {
         match name {
             b"HTTPS" => https = value.eq_ignore_ascii_case(b"on") || value == b"1",
-            b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT" => {
-                environ.set_item(&objects.key(py, name)?, &py.path(value)?)?;
-            }
-            _ => environ.set_item(&objects.key(py, name)?, &py.latin1(value)?)?,
+            _ => set_entry(py, interpreter, &environ, name, value)?,
         }
     }
     let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
@@ -93,6 +90,43 @@ pub fn build(
     set("mod_wsgi.daemon_start", py.float(own.times.daemon_start))?;
     set("mod_wsgi.application_start", py.float(own.times.application_start))?;
     Ok(environ)
+}
+
+/// Builds the environ of a hook: what nginx knows of the request, and a stream for errors.
+pub fn build_for_hook(
+    py: Py,
+    interpreter: &Interpreter,
+    config: &RuntimeConfig,
+    request: &Request<'_>,
+    errors: &Object,
+) -> PyResult<Object> {
+    let environ = py.dict()?;
+    for (name, value) in request.environ() {
+        if !name.starts_with(hook::ARGUMENT.as_bytes()) {
+            set_entry(py, interpreter, &environ, name, value)?;
+        }
+    }
+    let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
+    set("wsgi.errors", Ok(errors.clone()))?;
+    set("apache.version", api::server_version(py, config))?;
+    set("mod_wsgi.version", api::version(py))?;
+    set("mod_wsgi.process_group", py.str(&config.process_group))?;
+    set("mod_wsgi.application_group", py.str(&interpreter.name))?;
+    Ok(environ)
+}
+
+fn set_entry(
+    py: Py,
+    interpreter: &Interpreter,
+    environ: &Object,
+    name: &[u8],
+    value: &[u8],
+) -> PyResult<()> {
+    let value = match name {
+        b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT" => py.path(value)?,
+        _ => py.latin1(value)?,
+    };
+    environ.set_item(&interpreter.objects(py).key(py, name)?, &value)
 }
 
 fn seconds(us: u64) -> f64 {
