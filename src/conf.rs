@@ -17,8 +17,8 @@ mod upstream;
 mod value;
 mod warning_filter;
 
-pub use aliases::{Alias, Inherited, Mapping};
-pub use commands::COMMANDS;
+pub use aliases::{full_name, Alias, Inherited, Mapping};
+pub use commands::{main_conf, set_once, COMMANDS};
 pub use daemon::DaemonOptions;
 pub use handlers::{Handler, HandlerScript};
 pub use location::{LocationConf, MapHead};
@@ -27,4 +27,4 @@ pub use params::Param;
 pub use script_options::ScriptOptions;
 pub use token::{with_port, Token};
 pub use upstream::merge_upstream;
-pub use value::Setting;
+pub use value::{Setting, Value};

@@ -22,9 +22,11 @@ use ngx_wsgi_host::wire::Outcome;
 use crate::dispatch::{Dispatcher, Place};
 use crate::ffi::{now_msec, text, Locations, Request, Timer};
 use crate::route::Route;
-use frames::FrameReader;
 
-pub use handler::content_handler;
+pub use environ::encode_for_hook;
+pub use frames::{FrameReader, Piece};
+pub use handler::{content_handler, next_id};
+pub use names::evaluate as evaluate_name;
 pub use neighbours::Neighbours;
 pub use proxies::{Network, ProxyHeader};
 pub use variables::{define_variables, Clock};

@@ -2,6 +2,7 @@
 //!
 //! What nginx needs to see is here; each hook is one line into a room.
 
+mod access;
 mod conf;
 mod dispatch;
 mod exchange;
@@ -160,6 +161,7 @@ fn validate(cf: Conf) -> Option<()> {
     let main = cf.main_conf::<MainConf>(module())?;
     main.upstream.peer.init = Some(dispatch::init_peer);
     main.neighbours = Some(exchange::Neighbours::find(cf).ok()?);
+    main.access.prepare(cf).ok()?;
     // SAFETY: the cycle being configured.
     let core = core_conf(unsafe { &*cf.get().cycle })?;
     main.validate(&main.socket_names(core), core, cf.get().log).ok()?;
@@ -183,8 +185,8 @@ fn add_phase_handler(cf: Conf) -> ngx_int_t {
             return code::ERROR;
         }
         *handler = Some(route::preaccess_handler);
+        access::add_phase_handlers(core)
     }
-    code::OK
 }
 
 /// Starts the daemons of a configuration. Failing ends nginx at its start, and never at a reload:
@@ -214,7 +216,17 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             }
         };
         main.generation = Some(Box::new(generation));
-        rc
+        match main.access.start() {
+            Ok(()) => rc,
+            Err(error) => {
+                ngx_log_error!(nginx_sys::NGX_LOG_EMERG, cycle.log, "wsgi_auth_type: {error}");
+                if first {
+                    code::ERROR
+                } else {
+                    rc
+                }
+            }
+        }
     })
 }
 

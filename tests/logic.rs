@@ -7,6 +7,8 @@
 mod alias;
 #[path = "../src/conf/daemon.rs"]
 mod daemon;
+#[path = "../src/access/digest.rs"]
+mod digest;
 #[path = "../src/exchange/entries.rs"]
 mod entries;
 #[path = "../src/exchange/tls/format.rs"]
@@ -15,6 +17,8 @@ mod format;
 mod frames;
 #[path = "../src/route/jail.rs"]
 mod jail;
+#[path = "../src/access/nonces.rs"]
+mod nonces;
 #[path = "../src/route/owner.rs"]
 mod owner;
 #[path = "../src/exchange/proxies.rs"]

@@ -11,9 +11,9 @@ use nginx_sys::{
     ngx_conf_set_msec_slot, ngx_conf_set_path_slot, ngx_conf_set_size_slot,
     ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
     ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_FLAG,
-    NGX_CONF_TAKE1, NGX_CONF_TAKE1234, NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF,
-    NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
+    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE1234, NGX_CONF_TAKE2, NGX_CONF_TAKE23,
+    NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
 };
 
 use super::aliases::full_name;
@@ -22,6 +22,7 @@ use super::imports::{self, fixed_name};
 use super::main::{GroupDefinition, GroupReference};
 use super::value::Setting;
 use super::{handlers, obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
+use crate::access::settings as access;
 use crate::ffi::{conf_warn, enclosing_server, guard, Conf, ConfigError};
 use crate::master::SocketNames;
 
@@ -30,6 +31,7 @@ type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_v
 const M: u32 = NGX_HTTP_MAIN_CONF;
 const S: u32 = NGX_HTTP_SRV_CONF;
 const ANY: u32 = M | S | NGX_HTTP_LOC_CONF;
+const ANY_AND_LIMIT: u32 = ANY | NGX_HTTP_LMT_CONF;
 const ANY_AND_IF: u32 = ANY | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CONF;
 
 /// nginx compares names up to their NUL.
@@ -131,7 +133,7 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
 /// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 64] = [
+pub static mut COMMANDS: [ngx_command_t; 70] = [
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_script_alias_match",
@@ -269,6 +271,37 @@ pub static mut COMMANDS: [ngx_command_t; 64] = [
         offset_of!(LocationConf, upstream) + field!(ignore_headers),
         addr_of_mut!(ngx_http_upstream_ignore_headers_masks).cast(),
     ),
+    local(
+        c"wsgi_access_script",
+        ANY_AND_LIMIT,
+        NGX_CONF_TAKE12,
+        setter!(LocationConf, access::access_script),
+    ),
+    local(
+        c"wsgi_auth_user_script",
+        ANY_AND_LIMIT,
+        NGX_CONF_TAKE12,
+        setter!(LocationConf, access::auth_user_script),
+    ),
+    local(
+        c"wsgi_auth_group_script",
+        ANY_AND_LIMIT,
+        NGX_CONF_TAKE12,
+        setter!(LocationConf, access::auth_group_script),
+    ),
+    local(
+        c"wsgi_auth_type",
+        ANY_AND_LIMIT,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, access::auth_type),
+    ),
+    local(
+        c"wsgi_auth_name",
+        ANY_AND_LIMIT,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, access::auth_name),
+    ),
+    local(c"wsgi_require", ANY_AND_LIMIT, NGX_CONF_1MORE, setter!(LocationConf, access::require)),
     obsolete(c"wsgi_reload_mechanism", ANY, NGX_CONF_TAKE1),
     obsolete(c"wsgi_python_executable", M, NGX_CONF_TAKE1),
     obsolete(c"wsgi_py3k_warning_flag", M, NGX_CONF_TAKE1),
@@ -329,7 +362,8 @@ fn cmd_restrict_process(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigE
     set_once(cf, &mut conf.restrict_process, names)
 }
 
-fn main_conf<'a>(cf: Conf) -> Option<&'a mut MainConf> {
+/// The main configuration that is being read.
+pub fn main_conf<'a>(cf: Conf) -> Option<&'a mut MainConf> {
     // SAFETY: this module's index is fixed before the configuration is read.
     cf.main_conf(unsafe { &*addr_of!(crate::ngx_http_wsgi_module) })
 }

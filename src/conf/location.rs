@@ -9,6 +9,7 @@ use super::aliases::Aliases;
 use super::handlers::{Handler, HandlerScripts, SetHandler};
 use super::params::Param;
 use super::value::Setting;
+use crate::access::AccessConf;
 use crate::exchange::{Network, ProxyHeader};
 use crate::ffi::{merge, UNSET};
 
@@ -40,6 +41,7 @@ pub struct LocationConf {
     pub chunked_request: ngx_flag_t,
     pub error_override: ngx_flag_t,
     pub map_head_to_get: Option<MapHead>,
+    pub access: AccessConf,
 }
 
 /// When HEAD is presented as GET.
@@ -74,6 +76,7 @@ impl Default for LocationConf {
             chunked_request: UNSET,
             error_override: UNSET,
             map_head_to_get: None,
+            access: AccessConf::default(),
         }
     }
 }
@@ -116,6 +119,7 @@ impl Merge for LocationConf {
         merge(&mut self.chunked_request, outer.chunked_request, 0);
         merge(&mut self.error_override, outer.error_override, 0);
         inherit(&mut self.map_head_to_get, &outer.map_head_to_get);
+        self.access.merge(&outer.access);
         Ok(())
     }
 }

@@ -40,6 +40,8 @@ pub struct MainConf {
     pub upstream: ngx_http_upstream_srv_conf_t,
     /// Other modules of this nginx; looked up when all of the configuration has been read.
     pub neighbours: Option<Neighbours>,
+    /// Whether and how hooks are used.
+    pub access: crate::access::MainAccess,
     /// What runs for this configuration; made by init_module, dropped with the cycle.
     pub generation: Option<Box<Generation>>,
 }
@@ -78,6 +80,7 @@ impl Default for MainConf {
             // SAFETY: all-zero is a valid, empty upstream.
             upstream: unsafe { std::mem::zeroed() },
             neighbours: None,
+            access: crate::access::MainAccess::default(),
             generation: None,
         }
     }

@@ -13,7 +13,8 @@ use ngx_wsgi_host::scoreboard::Lease;
 use super::dispatcher::{Dispatcher, Place};
 use super::idle::IdlePool;
 use super::peer::ATTEMPTS;
-use super::queue::Queue;
+use super::queue::{Queue, Waiting};
+use crate::access::Question;
 use crate::exchange::Exchange;
 use crate::ffi::{guard, now_msec, Request};
 
@@ -111,7 +112,7 @@ impl Dispatcher {
 
     fn enqueue(&self, r: Request, exchange: &mut Exchange) {
         let station = self.station(exchange.place);
-        exchange.ticket = Some(station.queue.borrow_mut().push(r));
+        exchange.ticket = Some(station.queue.borrow_mut().push(Waiting::Request(r)));
         // SAFETY: the event thread's clock.
         exchange.queued_msec = unsafe { ngx_current_msec };
         self.waited_for.borrow_mut().insert(exchange.place);
@@ -159,9 +160,43 @@ impl Dispatcher {
         self.stop_waiting(place);
     }
 
+    /// Begins a question to the embedded host: at once with a lease, or later in its turn.
+    pub fn begin_question(&self, question: &mut Question) {
+        let place = Place::Embedded;
+        let Some((leases, group)) = self.leases(place) else {
+            return question.fail("the embedded host does not run");
+        };
+        if self.station(place).queue.borrow().is_empty() {
+            if let Some(lease) = leases.lease(group, self.worker) {
+                return question.send(lease);
+            }
+        }
+        let waiting = Waiting::Question(std::ptr::NonNull::from(&mut *question));
+        question.ticket = Some(self.station(place).queue.borrow_mut().push(waiting));
+        self.waited_for.borrow_mut().insert(place);
+        leases.wait(group, self.worker);
+        // A slot may have been freed between the look and the mark.
+        self.serve_soon();
+    }
+
+    /// Takes a question out of the queue.
+    pub fn dequeue_question(&self, ticket: u64) {
+        let queue = &self.station(Place::Embedded).queue;
+        queue.borrow_mut().remove(ticket);
+        if queue.borrow().is_empty() {
+            self.stop_waiting(Place::Embedded);
+        }
+    }
+
     fn start_next(&self, place: Place, lease: Lease) {
-        let Some(r) = self.station(place).queue.borrow_mut().pop() else {
-            return self.release(place, lease);
+        let next = self.station(place).queue.borrow_mut().pop();
+        let r = match next {
+            Some(Waiting::Request(r)) => r,
+            Some(Waiting::Question(question)) => {
+                // SAFETY: a question takes itself out of the queue before it goes.
+                return unsafe { Question::start(question, lease) };
+            }
+            None => return self.release(place, lease),
         };
         let Some(exchange) = Exchange::of(r) else { return self.release(place, lease) };
         exchange.ticket = None;
@@ -188,7 +223,8 @@ impl Dispatcher {
             "the supervisor of the WSGI daemon processes has died, reload nginx to start a new one"
         );
         for group in 0..self.stations.len() {
-            while let Some(r) = { self.stations[group].queue.borrow_mut().pop() } {
+            while let Some(Waiting::Request(r)) = { self.stations[group].queue.borrow_mut().pop() }
+            {
                 if let Some(exchange) = Exchange::of(r) {
                     exchange.ticket = None;
                     exchange.timer.clear();

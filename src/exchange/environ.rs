@@ -41,6 +41,30 @@ pub fn encode(
     }
 }
 
+/// Writes the environ of a hook, which is not the application's: there is no body, and no parameter
+/// of the configuration.
+pub fn encode_for_hook(
+    r: Request,
+    neighbours: &Neighbours,
+    target: &Target,
+    out: &mut RequestEncoder,
+) {
+    let mut entries = Entries::default();
+    // SAFETY: lives as long as the request.
+    request_line(r, unsafe { bytes(&r.get().method_name) }, target, &mut entries);
+    server(r, neighbours, target, &mut entries);
+    client(r, neighbours, &mut entries);
+    redirect(r, &mut entries);
+    headers(r, target, &mut entries);
+    // nginx looks no names up.
+    // SAFETY: a request has its connection, which has the peer's address.
+    entries.set("REMOTE_HOST", unsafe { bytes(&(*r.connection()).addr_text) });
+    entries.set("SERVER_SIGNATURE", "");
+    for (name, value) in &entries.0 {
+        out.entry(name, value);
+    }
+}
+
 /// HEAD is presented as GET where that may change what nginx makes of the answer (semantics d.8).
 fn method<'a>(r: Request, conf: &LocationConf, neighbours: &Neighbours) -> &'a [u8] {
     let mapped = r.get().method == NGX_HTTP_HEAD as usize
@@ -159,6 +183,9 @@ fn client(r: Request, neighbours: &Neighbours, entries: &mut Entries) {
     if let Some(user) = neighbours.authenticated_user(r) {
         entries.set("REMOTE_USER", user);
         entries.set("AUTH_TYPE", "Basic");
+    } else if let Some((user, kind)) = crate::access::authenticated_user(r) {
+        entries.set("REMOTE_USER", user);
+        entries.set("AUTH_TYPE", kind);
     }
 }
 

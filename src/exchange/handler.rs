@@ -278,7 +278,7 @@ fn exchange(
 }
 
 /// Unique among the workers of a generation: the worker's pid and a counter.
-fn next_id() -> u64 {
+pub fn next_id() -> u64 {
     static COUNTER: AtomicU64 = AtomicU64::new(1);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed) & 0xff_ffff_ffff;
     u64::from(std::process::id()) << 40 | count

@@ -5,9 +5,13 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use nginx_sys::{ngx_http_get_flushed_variable, ngx_http_get_variable_index, ngx_uint_t};
+use nginx_sys::{
+    ngx_hash_key_t, ngx_http_get_flushed_variable, ngx_http_get_variable_index, ngx_http_request_t,
+    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, ngx_uint_t,
+};
+use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 
-use super::{str_of, Conf, ConfigError, Request};
+use super::{bytes, str_of, Conf, ConfigError, Request};
 
 /// A variable that is read by its index, as nginx's own modules read the variables of a log format.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,16 @@ impl Variable {
         ngx_uint_t::try_from(index).map(Variable).map_err(|_| ConfigError)
     }
 
+    /// Has nginx evaluate the variable again when it is needed next.
+    pub fn forget(self, r: Request) {
+        // SAFETY: an index of the configuration that r belongs to.
+        unsafe {
+            let value = &mut *r.get().variables.add(self.0);
+            value.set_valid(0);
+            value.set_not_found(0);
+        }
+    }
+
     /// The value for a request now, `None` when there is none.
     pub fn get<'a>(self, r: Request) -> Option<&'a [u8]> {
         // SAFETY: an index of the configuration that r belongs to; the value lives as long as r.
@@ -38,6 +52,33 @@ impl Variable {
             let data = if value.len() == 0 { NonNull::dangling().as_ptr() } else { value.data };
             Some(std::slice::from_raw_parts(data, value.len() as usize))
         }
+    }
+}
+
+/// How a variable is evaluated.
+type Getter = unsafe extern "C" fn(
+    *mut ngx_http_request_t,
+    *mut ngx_http_variable_value_t,
+    usize,
+) -> ngx_int_t;
+
+/// Has a variable of nginx's own evaluated by `getter` from now on, and gives what did it before.
+/// `None`: there is no such variable, or it is overridden already. For the end of the configuration,
+/// before nginx looks the variables up.
+pub fn override_variable(cf: Conf, name: &str, getter: Getter) -> Option<Getter> {
+    // SAFETY: while the configuration is read, the core module's keys are an array whose values are
+    // variables in the cycle's pool.
+    unsafe {
+        let core = NgxHttpCoreModule::main_conf_mut(cf.get())?;
+        let keys = (*core.variables_keys).keys.as_slice::<ngx_hash_key_t>();
+        let key = keys.iter().find(|key| bytes(&key.key) == name.as_bytes())?;
+        let variable = key.value.cast::<ngx_http_variable_t>().as_mut()?;
+        let before = variable.get_handler?;
+        if std::ptr::fn_addr_eq(before, getter) {
+            return None;
+        }
+        variable.get_handler = Some(getter);
+        Some(before)
     }
 }
 

@@ -92,8 +92,7 @@ impl Question<'_> {
             return Err(Failure::Cause(cause));
         };
         let config = self.runtime.config();
-        let environ =
-            environ::build_for_hook(py, self.interpreter, config, self.request, errors)?;
+        let environ = environ::build_for_hook(py, self.interpreter, config, self.request, errors)?;
         let mut arguments = vec![environ];
         for name in self.arguments() {
             arguments.push(py.latin1(self.request.get(name.as_bytes()).unwrap_or_default())?);
@@ -103,7 +102,9 @@ impl Question<'_> {
             hook::CHECK_PASSWORD => self.password(&result),
             hook::GET_REALM_HASH => self.realm_hash(&result),
             hook::GROUPS_FOR_USER => self.groups(&result),
-            _ => self.verdict(&result).ok_or_else(|| self.bad_result(&result, "True, False or None")),
+            _ => {
+                self.verdict(&result).ok_or_else(|| self.bad_result(&result, "True, False or None"))
+            }
         }
     }
 
@@ -195,10 +196,8 @@ impl Question<'_> {
         let script = String::from_utf8_lossy(self.request.script);
         match failure {
             Failure::Raised(raised) => {
-                let line = format!(
-                    "Exception occurred in {}() of WSGI script '{script}'.",
-                    self.function
-                );
+                let line =
+                    format!("Exception occurred in {}() of WSGI script '{script}'.", self.function);
                 Exception::take(self.py, raised).log(self.py, line.as_bytes());
             }
             Failure::Cause(cause) => {

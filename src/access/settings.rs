@@ -1,0 +1,172 @@
+//! The directives about access, and what they configure.
+
+use std::rc::Rc;
+
+use crate::conf::{full_name, main_conf, set_once, LocationConf, Setting, Token, Value};
+use crate::ffi::{text, Conf, ConfigError};
+
+/// A script with a hook, and the interpreter it runs in.
+#[derive(Debug)]
+pub struct Hook {
+    pub script: Vec<u8>,
+    pub application_group: Setting,
+    /// Its number among those that answer for passwords.
+    pub number: usize,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthType {
+    Basic,
+    Digest,
+    Off,
+}
+
+/// Who is let in; one that fits is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    ValidUser,
+    Users(Vec<String>),
+    Groups(Vec<String>),
+}
+
+/// What is configured about access for a location.
+#[derive(Clone, Default)]
+pub struct AccessConf {
+    /// `Some(None)`: switched off here.
+    pub access_script: Option<Option<Rc<Hook>>>,
+    pub user_script: Option<Rc<Hook>>,
+    pub group_script: Option<Rc<Hook>>,
+    pub auth_type: Option<AuthType>,
+    pub auth_name: Option<Value>,
+    /// Empty: not configured.
+    pub require: Rc<Vec<Requirement>>,
+}
+
+impl AccessConf {
+    /// What is not set here is as in the level around it.
+    pub fn merge(&mut self, outer: &Self) {
+        fn inherit<T: Clone>(value: &mut Option<T>, outer: &Option<T>) {
+            if value.is_none() {
+                value.clone_from(outer);
+            }
+        }
+        inherit(&mut self.access_script, &outer.access_script);
+        inherit(&mut self.user_script, &outer.user_script);
+        inherit(&mut self.group_script, &outer.group_script);
+        inherit(&mut self.auth_type, &outer.auth_type);
+        inherit(&mut self.auth_name, &outer.auth_name);
+        if self.require.is_empty() {
+            self.require = Rc::clone(&outer.require);
+        }
+    }
+
+    /// Whether clients have to prove who they are.
+    pub fn authenticates(&self) -> bool {
+        matches!(self.auth_type, Some(AuthType::Basic | AuthType::Digest))
+    }
+
+    /// Whether something is configured that has no effect without wsgi_auth_type.
+    pub fn lacks_auth_type(&self) -> bool {
+        let wanted = self.user_script.is_some() || !self.require.is_empty();
+        self.auth_type.is_none() && wanted
+    }
+}
+
+/// `path [application-group=...]`.
+fn hook(cf: Conf) -> Result<Rc<Hook>, ConfigError> {
+    let script = full_name(cf, cf.words()[1])?;
+    let mut application_group = Setting::Token(Token::Global);
+    if cf.words().len() > 2 {
+        let option = cf.word(2)?;
+        let invalid = || cf.error(format_args!("has invalid option \"{option}\""));
+        let value = option.strip_prefix("application-group=").ok_or_else(invalid)?;
+        application_group = Setting::compile(cf, value)?;
+        // There is no mounted application yet, and no environ (mod_wsgi semantics a.3).
+        let unfit = matches!(application_group, Setting::Token(Token::Resource | Token::Env(_)));
+        if value.is_empty() || unfit {
+            return Err(invalid());
+        }
+    }
+    let main = main_conf(cf).ok_or(ConfigError)?;
+    main.access.used = true;
+    main.access.hooks += 1;
+    Ok(Rc::new(Hook { script, application_group, number: main.access.hooks - 1 }))
+}
+
+/// `wsgi_access_script path [application-group=...]`, or `off`.
+pub fn access_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let off = cf.words().len() == 2 && cf.word(1)? == "off";
+    let hook = if off { None } else { Some(hook(cf)?) };
+    set_once(cf, &mut conf.access.access_script, hook)
+}
+
+/// `wsgi_auth_user_script path [application-group=...]`.
+pub fn auth_user_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let hook = hook(cf)?;
+    set_once(cf, &mut conf.access.user_script, hook)
+}
+
+/// `wsgi_auth_group_script path [application-group=...]`.
+pub fn auth_group_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let hook = hook(cf)?;
+    set_once(cf, &mut conf.access.group_script, hook)
+}
+
+/// `wsgi_auth_type basic|digest|off`.
+pub fn auth_type(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let value = cf.word(1)?;
+    let kind = match &*value.to_ascii_lowercase() {
+        "basic" => AuthType::Basic,
+        "digest" => AuthType::Digest,
+        "off" => AuthType::Off,
+        _ => {
+            let cause = "must be \"basic\", \"digest\" or \"off\"";
+            return Err(cf.error(format_args!("has invalid value \"{value}\": {cause}")));
+        }
+    };
+    let main = main_conf(cf).ok_or(ConfigError)?;
+    main.access.used = true;
+    main.access.uses_digest |= kind == AuthType::Digest;
+    set_once(cf, &mut conf.access.auth_type, kind)
+}
+
+/// `wsgi_auth_name realm`.
+pub fn auth_name(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let word = cf.words()[1];
+    // SAFETY: words live in the cycle's pool.
+    let name = unsafe { crate::ffi::bytes(&word) };
+    if name.is_empty() || name.iter().any(u8::is_ascii_control) {
+        let shown = text(name).escape_debug().to_string();
+        let cause = "must be a text without control characters";
+        return Err(cf.error(format_args!("has invalid value \"{shown}\": {cause}")));
+    }
+    let value = Value::compile(cf, word)?;
+    set_once(cf, &mut conf.access.auth_name, value)
+}
+
+/// `wsgi_require valid-user | user name ... | group name ...`.
+pub fn require(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let kind = cf.word(1)?;
+    let names = (2..cf.words().len()).map(|index| cf.word(index).map(str::to_owned));
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let requirement = match (kind, names.is_empty()) {
+        ("valid-user", true) => Requirement::ValidUser,
+        ("valid-user", false) => {
+            return Err(cf.error(format_args!("has invalid parameter \"{}\"", names[0])))
+        }
+        ("user" | "group", true) => {
+            return Err(cf.error(format_args!("requires a name behind \"{kind}\"")))
+        }
+        ("user", false) => Requirement::Users(names),
+        ("group", false) => Requirement::Groups(names),
+        _ => {
+            let cause = "must be \"valid-user\", \"user\" or \"group\"";
+            return Err(cf.error(format_args!("has invalid value \"{kind}\": {cause}")));
+        }
+    };
+    let main = main_conf(cf).ok_or(ConfigError)?;
+    main.access.used = true;
+    Rc::make_mut(&mut conf.access.require).push(requirement);
+    Ok(())
+}
