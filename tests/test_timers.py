@@ -112,6 +112,34 @@ def test_without_the_limit_a_process_stays(nginx):
     assert len({pid_of(nginx) for _ in range(50)}) == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_told_to_end_is_followed_at_once_each_time(nginx, number):
+    start(nginx, "threads=3")
+    waits = []
+    for _ in range(5):
+        pid = pid_of(nginx)
+        # One that ends sooner is taken for one that cannot start.
+        time.sleep(1.2)
+        began = time.monotonic()
+        os.kill(pid, number)
+        new_pid(nginx, pid)
+        waits.append(time.monotonic() - began)
+    # The pauses of a crash loop would be 0, 0.2, 0.4, 0.8 and 1.6 seconds.
+    assert min(waits[3:]) < 0.7, waits
+
+
+def test_processes_for_one_request_are_no_crash_loop(nginx):
+    app = APP.replace("    if what == 'spin'", "    if what == 'die':\n        os._exit(3)\n    if what == 'spin'")
+    start(nginx, "threads=1 maximum-requests=1", app=app)
+    for _ in range(9):
+        pid_of(nginx)
+    began = time.monotonic()
+    assert request(nginx, "/die")[0] == 502
+    pid_of(nginx)
+    # After 9 deaths the pause would be 10 seconds.
+    assert time.monotonic() - began < 5, nginx.log()
+
+
 def test_a_process_for_one_request_gets_no_second(nginx):
     start(nginx, "threads=1 maximum-requests=1")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:

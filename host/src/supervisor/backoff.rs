@@ -28,6 +28,21 @@ impl Backoff {
         }
         FIRST.saturating_mul(1 << deaths.min(16)).min(LONGEST)
     }
+
+    /// The same after a process that was told to end: that is no sign of trouble, unless it had hardly
+    /// been ready.
+    pub fn pause_as_told(&mut self, ready: Duration) -> Duration {
+        if ready > STARTED {
+            Duration::ZERO
+        } else {
+            self.pause(ready)
+        }
+    }
+
+    /// A process has done all that it was there for.
+    pub fn clear(&mut self) {
+        self.deaths = 0;
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +63,17 @@ mod tests {
         assert_eq!(backoff.pause(two), Duration::ZERO);
         assert_eq!(backoff.pause(two), Duration::from_millis(200));
         assert_eq!(backoff.pause(WELL), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_is_told_to_end_is_followed_at_once() {
+        let mut backoff = Backoff::default();
+        let pauses = |backoff: &mut Backoff, ready| {
+            [(); 3].map(|()| backoff.pause_as_told(ready).as_millis())
+        };
+        assert_eq!(pauses(&mut backoff, Duration::from_secs(2)), [0, 0, 0]);
+        assert_eq!(pauses(&mut backoff, Duration::ZERO), [100, 200, 400]);
+        backoff.clear();
+        assert_eq!(backoff.pause(Duration::ZERO), FIRST);
     }
 }

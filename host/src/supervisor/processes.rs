@@ -207,7 +207,12 @@ impl Slot {
         self.pending = None;
         match self.successor.take() {
             Some(successor) => self.current = Some(Child { kill_at: None, ..successor }),
-            None => self.due = Some(Instant::now() + self.backoff.pause(gone.ready_for())),
+            None => {
+                let (backoff, ready) = (&mut self.backoff, gone.ready_for());
+                let pause =
+                    if gone.draining { backoff.pause_as_told(ready) } else { backoff.pause(ready) };
+                self.due = Some(Instant::now() + pause);
+            }
         }
     }
 }

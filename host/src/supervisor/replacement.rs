@@ -164,6 +164,7 @@ impl Supervisor {
         self.depart(index, pid);
         let slot = &mut self.slots[index];
         slot.due = slot.due.map(|_| Instant::now());
+        slot.backoff.clear();
     }
 
     /// A successor has died before it was ready.
