@@ -94,6 +94,17 @@ def new_pid(nginx, old, path="/"):
     return found[-1]
 
 
+def test_signals_while_a_successor_starts_say_nothing_more(nginx):
+    start(nginx, "threads=3", app="import time\ntime.sleep(1)\n" + APP)
+    pid = pid_of(nginx)
+    for _ in range(2):
+        for _ in range(3):
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.1)
+        pid = new_pid(nginx, pid)
+    assert nginx.log().count("graceful restart requested") == 2, nginx.log()
+
+
 def stopping(nginx, reason):
     nginx.wait_for_log(f"stopping because of {reason}")
 
@@ -138,6 +149,18 @@ def test_processes_for_one_request_are_no_crash_loop(nginx):
     pid_of(nginx)
     # After 9 deaths the pause would be 10 seconds.
     assert time.monotonic() - began < 5, nginx.log()
+
+
+@pytest.mark.parametrize("what", ["os.execv('/bin/sleep', ['sleep', '600'])", "os.closerange(3, 1000)"])
+def test_a_process_that_has_become_something_else_is_replaced(nginx, what):
+    app = APP.replace("    if what == 'spin'", f"    if what == 'leave':\n        {what}\n    if what == 'spin'")
+    start(nginx, "threads=3 shutdown-timeout=300", app=app)
+    pid = pid_of(nginx)
+    began = time.monotonic()
+    assert request(nginx, "/leave")[0] == 502
+    assert pid_of(nginx) != pid
+    assert time.monotonic() - began < 10, nginx.log()
+    nginx.wait_for_log(f"daemon process {pid} of group \"app\" has lost its line to the supervisor: killed")
 
 
 def test_a_process_for_one_request_gets_no_second(nginx):

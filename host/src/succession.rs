@@ -115,6 +115,11 @@ impl Succession {
         state.phase == Phase::Settled && self.wish(&mut state, reason, loaded)
     }
 
+    /// Whether a successor has been asked for, or has taken over.
+    pub fn is_under_way(&self) -> bool {
+        self.state().phase != Phase::Settled
+    }
+
     fn wish(&self, state: &mut State, reason: Reason, loaded: Vec<ScriptIn>) -> bool {
         let say = |loaded| {
             let reason = reason.clone();

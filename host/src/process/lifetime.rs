@@ -156,6 +156,10 @@ impl Life<'_> {
     fn replace(&self, reason: Reason, monitor: &mut Monitor) {
         monitor.asked();
         let name = &self.group.name;
+        // A second signal while the successor is starting changes nothing.
+        if self.succession.is_under_way() && reason != Reason::RequestTimeout {
+            return;
+        }
         match &reason {
             Reason::MaximumRequests => {
                 tracing::info!("Maximum requests reached for daemon process '{name}'.");
@@ -196,6 +200,9 @@ impl Life<'_> {
         let (activity, stacks) = (Arc::clone(&self.activity), self.stacks());
         let name = self.group.name.clone();
         let interrupt = move || {
+            if !activity.is_running(busy) {
+                return;
+            }
             let ident = activity.ident(busy.thread);
             let line = stacks.describe(busy);
             tracing::error!(

@@ -75,6 +75,11 @@ impl Child {
         self.kill_at.is_some_and(|at| at <= now)
     }
 
+    /// Whether it has closed its line, or talked nonsense, without having said that it ends.
+    pub fn is_unreachable(&self) -> bool {
+        self.control.is_none() && !self.draining
+    }
+
     /// Kills a process, whatever it has said meanwhile.
     pub fn kill(&mut self) {
         self.control = None;

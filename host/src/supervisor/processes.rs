@@ -18,6 +18,9 @@ use crate::succession::{Wish, Word};
 /// Pause of a supervisor that is out of descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// Longest time between the end of a process's line and its own.
+const UNREACHABLE: Duration = Duration::from_secs(1);
+
 impl Supervisor {
     /// Starts the processes whose time has come, as long as there are seats.
     pub(super) fn start_due(&mut self) {
@@ -114,7 +117,7 @@ impl Supervisor {
     pub(super) fn read_control(&mut self, index: usize, pid: Pid) {
         let Some(child) = self.slots[index].child(pid) else { return };
         let seat = child.seat;
-        let Some(word) = child.listen() else { return };
+        let Some(word) = child.listen() else { return self.give_up_unreachable(index, pid) };
         let group = self.slots[index].group;
         match word {
             Word::Ready if self.stop.is_none() => {
@@ -132,6 +135,19 @@ impl Supervisor {
             }
             Word::Replace(wish) => self.wish(index, pid, wish),
         }
+    }
+
+    /// A process that has closed its line without a word is about to be buried. One that is still there
+    /// after a while is another program, or has lost its descriptors, and serves nobody any more. A
+    /// service needs no line.
+    fn give_up_unreachable(&mut self, index: usize, pid: Pid) {
+        let slot = &mut self.slots[index];
+        if self.config.groups[slot.group].is_service() {
+            return;
+        }
+        let Some(child) = slot.child(pid).filter(|child| child.is_unreachable()) else { return };
+        let limit = Instant::now() + UNREACHABLE;
+        child.kill_at = Some(child.kill_at.map_or(limit, |at| at.min(limit)));
     }
 
     /// The current process ends without waiting for a successor: the next one is started already.

@@ -93,7 +93,9 @@ impl Supervisor {
         for slot in &mut self.slots {
             let name = &self.config.groups[slot.group].name;
             for child in slot.children_mut().filter(|child| child.is_overdue(now)) {
-                let what = if child.ready_since.is_some() {
+                let what = if child.is_unreachable() {
+                    "has lost its line to the supervisor"
+                } else if child.ready_since.is_some() {
                     "does not end"
                 } else {
                     "is not ready in time"
