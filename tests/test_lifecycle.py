@@ -482,3 +482,26 @@ def test_a_supervisor_has_descriptors_for_all_its_processes(nginx):
     wait_until(lambda: len(nginx.daemons()) == 40, lambda: nginx.log()[-2000:])
     assert get(nginx.port, "/")[2] == b"200"
     assert "Too many open files" not in nginx.log()
+
+
+def test_a_group_that_waits_for_ever_does_not_keep_what_others_have_left(nginx):
+    nginx.write("app.wsgi", "import os\ndef application(environ, start_response):\n"
+                "    start_response('200 OK', [])\n    return [str(os.getpid()).encode()]\n")
+    nginx.configure(
+        http="wsgi_daemon_process patient shutdown-timeout=0; wsgi_daemon_process stuck shutdown-timeout=1;",
+        server="wsgi_script_alias / {dir}/app.wsgi process-group=stuck;",
+    )
+    nginx.start()
+    os.kill(int(get(nginx.port, "/")[2]), signal.SIGSTOP)
+    nginx.stop(signal.SIGTERM)
+
+
+def test_what_is_not_ready_yet_has_nothing_to_wait_for(nginx):
+    nginx.write("app.wsgi", "import time\nprint('loading')\ntime.sleep(1000)\n", invalid="it is never loaded")
+    nginx.configure(
+        http="wsgi_daemon_process app shutdown-timeout=0;",
+        server="wsgi_script_alias / {dir}/app.wsgi process-group=app application-group=a;",
+    )
+    nginx.start()
+    nginx.wait_for_log("loading")
+    nginx.stop(signal.SIGTERM)

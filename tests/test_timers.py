@@ -299,6 +299,31 @@ def test_a_process_in_which_somebody_keeps_the_gil_is_ended(nginx):
     assert only_process(nginx) == pid_of(nginx) != pid
 
 
+def test_a_process_that_was_stopped_for_long_is_not_deadlocked(nginx):
+    start(nginx, "threads=2 deadlock-timeout=3")
+    pid = pid_of(nginx)
+    os.kill(pid, signal.SIGSTOP)
+    # The time is what is tested.
+    time.sleep(8)
+    os.kill(pid, signal.SIGCONT)
+    assert pid_of(nginx) == pid
+    time.sleep(2)
+    assert pid_of(nginx) == pid and "deadlock" not in nginx.log()
+
+
+def test_a_replaced_process_that_does_nothing_more_is_killed(nginx):
+    start(nginx, "threads=2 graceful-timeout=0 shutdown-timeout=1")
+    pid = pid_of(nginx)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        napping = pool.submit(request, nginx, "/nap?1000")
+        nginx.wait_for_log("begin nap")
+        os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: "takes over from process" in nginx.log() or None, "the successor")
+        os.kill(pid, signal.SIGSTOP)
+        assert napping.result()[0] == 502
+    assert only_process(nginx) != pid
+
+
 def test_an_application_that_does_not_come_up_is_ended(nginx):
     start(nginx, "threads=2 startup-timeout=1 shutdown-timeout=1", app="import time\ntime.sleep(1000)\n" + APP)
     pid = only_process(nginx)

@@ -13,10 +13,15 @@ const PROBE: Duration = Duration::from_secs(1);
 /// After this it is tried by way of all interpreters that run requests.
 pub const LATE: Duration = Duration::from_secs(2);
 
+/// Nobody looks for so long unless the whole process has stood still (SIGSTOP, a frozen container).
+const STOOD_STILL: Duration = Duration::from_secs(5);
+
 /// Takes the GIL again and again, on threads of its own.
 pub struct GilProbe {
     runtime: Arc<Runtime>,
     last: Arc<Mutex<Instant>>,
+    /// When somebody last wanted to know.
+    looked: Mutex<Instant>,
     /// Whether the other interpreters are being tried.
     trying: Arc<AtomicBool>,
 }
@@ -27,6 +32,7 @@ impl GilProbe {
         let probe = GilProbe {
             runtime: Arc::clone(runtime),
             last: Arc::new(Mutex::new(Instant::now())),
+            looked: Mutex::new(Instant::now()),
             trying: Arc::default(),
         };
         let (runtime, last) = (Arc::clone(runtime), Arc::clone(&probe.last));
@@ -46,7 +52,12 @@ impl GilProbe {
 
     /// When the GIL could last be taken. Tries the other interpreters where the main one has had to
     /// wait: a busy thread of another interpreter may not notice that somebody waits.
+    /// A process that has stood still gets all its time again.
     pub fn last(&self, now: Instant) -> Instant {
+        let looked = std::mem::replace(&mut *lock(&self.looked), now);
+        if now >= looked + STOOD_STILL {
+            *lock(&self.last) = now;
+        }
         let last = *lock(&self.last);
         if now >= last + LATE && !self.trying.swap(true, Ordering::Relaxed) {
             self.try_others();

@@ -9,6 +9,7 @@ use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{write, Pid};
 
 use super::child::{Child, Role, Slot};
+use super::replacement::end_limit;
 use super::run::Supervisor;
 use super::{death, fork};
 use crate::config::GroupConfig;
@@ -120,7 +121,7 @@ impl Supervisor {
         let Some(word) = child.listen() else { return self.give_up_unreachable(index, pid) };
         let group = self.slots[index].group;
         match word {
-            Word::Ready if self.stop.is_none() => {
+            Word::Ready if !self.stopping => {
                 self.leases.set_state(group, seat, ProcessState::Ready);
                 self.hand_over(index, pid);
                 self.wake_waiting(group);
@@ -154,10 +155,10 @@ impl Supervisor {
     pub(super) fn depart(&mut self, index: usize, pid: Pid) {
         let slot = &mut self.slots[index];
         let Some(old) = slot.current.take_if(|child| child.pid == pid) else { return };
-        if self.stop.is_none() {
+        if !self.stopping {
             slot.succeed(&old);
         }
-        slot.retire(old, &self.config.groups[slot.group]);
+        slot.retire(old, end_limit(&self.config.groups[slot.group]));
     }
 
     /// As many workers as there are new slots learn that there is something to lease.
@@ -192,8 +193,7 @@ impl Supervisor {
         slot.drain_log(&mut child, &group.name);
         let manner = death::manner(status);
         let overtaken = role == Role::Successor && slot.pending.is_some();
-        let planned =
-            self.stop.is_some() || overtaken || matches!(status, WaitStatus::Exited(_, 0));
+        let planned = self.stopping || overtaken || matches!(status, WaitStatus::Exited(_, 0));
         let running = last_words(group, child.seat);
         let name = &group.name;
         if planned {
@@ -201,7 +201,7 @@ impl Supervisor {
         } else {
             tracing::error!("Process '{name}' (pid {pid}) has died, {manner}{running}");
         }
-        if self.stop.is_some() {
+        if self.stopping {
             return;
         }
         match role {

@@ -93,7 +93,9 @@ impl Supervisor {
         for slot in &mut self.slots {
             let name = &self.config.groups[slot.group].name;
             for child in slot.children_mut().filter(|child| child.is_overdue(now)) {
-                let what = if child.is_unreachable() {
+                let what = if self.stopping {
+                    "does not end"
+                } else if child.is_unreachable() {
                     "has lost its line to the supervisor"
                 } else if child.ready_since.is_some() {
                     "does not end"
@@ -121,7 +123,7 @@ impl Supervisor {
         let asking = &self.slots[index];
         let is_current = asking.current.as_ref().is_some_and(|child| child.pid == pid);
         let newer = asking.is_being_replaced_for_older(&wish.reason);
-        if self.stop.is_some() || !is_current || asking.is_being_replaced() && !newer {
+        if self.stopping || !is_current || asking.is_being_replaced() && !newer {
             return;
         }
         if wish.reason.change().is_none() {
@@ -151,12 +153,13 @@ impl Supervisor {
         let group = &self.config.groups[slot.group];
         let (name, gone) = (&group.name, old.pid);
         let reason = wish.map_or(Reason::GracefulSignal, |wish| wish.reason);
+        let patient = group.timers.graceful == 0 && reason == Reason::RestartInterval;
         tracing::info!(
             "daemon process {pid} of group \"{name}\" takes over from process {gone} ({})",
             reason.name()
         );
         order(&old, &Order::HandOver(reason));
-        slot.retire(old, group);
+        slot.retire(old, end_limit(group).filter(|_| !patient));
     }
 
     /// A process that is for one request only has had it: the next one is started at once.
@@ -208,9 +211,9 @@ impl Slot {
         pending.or_else(started).is_some_and(|wish| wish.reason.is_older_than(reason))
     }
 
-    /// A process serves no longer; it has time to finish what it runs.
-    pub(super) fn retire(&mut self, mut old: Child, group: &GroupConfig) {
-        old.kill_at = end_limit(group).map(|limit| Instant::now() + limit);
+    /// A process serves no longer; it has so much time to finish what it runs.
+    pub(super) fn retire(&mut self, mut old: Child, limit: Option<Duration>) {
+        old.kill_at = limit.map(|limit| Instant::now() + limit);
         self.retiring.push(old);
     }
 }
@@ -223,9 +226,9 @@ fn start_limit(group: &GroupConfig) -> Duration {
 }
 
 /// Longest time that a retired process takes to its end; `None` where it may take for ever.
-fn end_limit(group: &GroupConfig) -> Option<Duration> {
+pub(super) fn end_limit(group: &GroupConfig) -> Option<Duration> {
     let timers = &group.timers;
-    if group.shutdown_timeout == 0 || timers.graceful == 0 {
+    if group.shutdown_timeout == 0 {
         return None;
     }
     let longest = timers.graceful.max(timers.eviction) + group.shutdown_timeout;

@@ -18,8 +18,13 @@ use crate::log::LogFile;
 use crate::process::{Descriptors, Title};
 use crate::scoreboard::{Leases, ProcessState};
 
-/// What daemon processes get beyond their own shutdown timeout before they are killed.
-const GRACE: Duration = Duration::from_secs(1);
+/// What daemon processes get beyond their own shutdown timeout before they are killed: they show
+/// their stacks then.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What a process that is not ready yet gets where shutdown-timeout sets no limit: no request, thread
+/// or exit function can need more.
+const UNREADY: Duration = Duration::from_secs(5);
 
 /// A supervisor at work.
 pub struct Supervisor {
@@ -32,13 +37,8 @@ pub struct Supervisor {
     pub(super) log: Arc<LogFile>,
     pub(super) title: Title,
     pub(super) descriptors: Option<Descriptors>,
-    pub(super) stop: Option<Stop>,
-}
-
-/// The end of the generation, in progress.
-pub(super) struct Stop {
-    /// When what is left is killed; `None` while everything is waited for.
-    kill_at: Option<Instant>,
+    /// The generation is ending.
+    pub(super) stopping: bool,
 }
 
 /// Something to read.
@@ -57,16 +57,15 @@ impl Supervisor {
     pub fn run(&mut self) {
         let now = Instant::now();
         self.slots.iter_mut().for_each(|slot| slot.due = Some(now));
-        while self.stop.is_none() || self.children().next().is_some() {
-            if self.stop.is_none() {
+        while !self.stopping || self.children().next().is_some() {
+            if !self.stopping {
                 self.start_due();
                 self.start_successors();
-                self.end_overdue();
             }
+            self.end_overdue();
             for source in self.wait() {
                 self.handle(source);
             }
-            self.kill_overdue();
         }
         self.unlink();
         tracing::info!("supervisor of daemon processes exits");
@@ -89,7 +88,7 @@ impl Supervisor {
 
     fn sources(&self) -> Vec<(BorrowedFd<'_>, Source)> {
         let mut sources = vec![(self.signals.as_fd(), Source::Signals)];
-        if self.stop.is_none() {
+        if !self.stopping {
             sources.push((self.lifeline.as_fd(), Source::Lifeline));
         }
         for (index, slot) in self.slots.iter().enumerate() {
@@ -102,7 +101,7 @@ impl Supervisor {
                 }
             }
         }
-        if self.stop.is_none() {
+        if !self.stopping {
             let groups = self.config.groups.iter().enumerate();
             for (group, _) in groups.filter(|(_, group)| !group.is_service()) {
                 for seat in self.vacant_seats(group) {
@@ -119,10 +118,8 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let next = match &self.stop {
-            Some(stop) => stop.kill_at,
-            None => self.next_start().into_iter().chain(self.next_replacement()).min(),
-        };
+        let start = self.next_start().filter(|_| !self.stopping);
+        let next = start.into_iter().chain(self.next_replacement()).min();
         next.map_or(PollTimeout::NONE, |next| {
             let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
@@ -169,31 +166,27 @@ impl Supervisor {
     }
 
     fn begin_stop(&mut self, why: &str) {
-        if self.stop.is_some() {
+        if self.stopping {
             return;
         }
         tracing::info!("stopping daemon processes: {why}");
-        let timeouts = self.config.groups.iter().map(|group| group.shutdown_timeout);
-        let longest = timeouts.clone().max().unwrap_or(0);
-        let waits_forever = timeouts.clone().any(|timeout| timeout == 0);
-        let left = Duration::from_secs(longest.into()) + GRACE;
-        self.stop = Some(Stop { kill_at: (!waits_forever).then(|| Instant::now() + left) });
+        self.stopping = true;
+        let now = Instant::now();
         for slot in &mut self.slots {
             slot.due = None;
             slot.pending = None;
-            for child in slot.children() {
-                self.leases.set_state(slot.group, child.seat, ProcessState::Draining);
+            let group = slot.group;
+            let shutdown = match self.config.groups[group].shutdown_timeout {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            };
+            for child in slot.children_mut() {
+                let limit = shutdown.or_else(|| child.ready_since.is_none().then_some(UNREADY));
+                child.kill_at = limit.map(|limit| now + limit + GRACE);
+                self.leases.set_state(group, child.seat, ProcessState::Draining);
             }
         }
         self.signal_all(Signal::SIGTERM);
-    }
-
-    fn kill_overdue(&mut self) {
-        let Some(stop) = &mut self.stop else { return };
-        if stop.kill_at.is_some_and(|at| at <= Instant::now()) {
-            stop.kill_at = None;
-            self.signal_all(Signal::SIGKILL);
-        }
     }
 
     fn signal_all(&self, signal: Signal) {

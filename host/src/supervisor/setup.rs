@@ -61,7 +61,6 @@ pub fn supervisor(
     }
     let wakeups = config.wakeups.iter().copied().map(own).collect::<Result<_, _>>()?;
     let lifeline = own(config.lifeline)?;
-    let stop = None;
     let descriptors = Descriptors::raise();
     Ok(Supervisor {
         config,
@@ -73,7 +72,7 @@ pub fn supervisor(
         log,
         title,
         descriptors,
-        stop,
+        stopping: false,
     })
 }
 
