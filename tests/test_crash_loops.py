@@ -53,10 +53,11 @@ def start(nginx, processes, options=""):
         http=f"""
             wsgi_daemon_process crash processes={processes} threads=4 {options};
             wsgi_daemon_process good processes=1 threads=8;
+            wsgi_application_group a;
             """,
         server="""
-            wsgi_script_alias /crash {dir}/crash.wsgi process-group=crash application-group=a;
-            wsgi_script_alias /good {dir}/good.wsgi process-group=good application-group=a;
+            wsgi_script_alias /crash {dir}/crash.wsgi process-group=crash;
+            wsgi_script_alias /good {dir}/good.wsgi process-group=good;
             location /static { root {dir}; }
             """,
     )

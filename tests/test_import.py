@@ -259,11 +259,23 @@ def test_a_reload_ends_its_waiting_when_nginx_is_told_to_stop(nginx):
 
 def test_a_reload_does_not_wait_for_ever(nginx, soak):
     if not soak:
-        pytest.skip("takes 30 s: SOAK=1")
+        pytest.skip("takes a minute: SOAK=1")
     configure_slow(nginx)
     nginx.start()
     ask(nginx)
     nginx.write("app.wsgi", "import time\ntime.sleep(600)")
     nginx.send(signal.SIGHUP)
-    nginx.wait_for_log(r'\[warn\].*not ready after 30 s, nginx goes on without them: group "app"$', 60)
+    nginx.wait_for_log(r'\[warn\].*not ready after 60 s, nginx goes on without them: group "app"$', 90)
     wait_until(lambda: len(nginx.supervisors()) == 1, lambda: nginx.log(), 60)
+
+
+def test_a_reload_does_not_wait_for_a_group_that_crashes(nginx):
+    configure_slow(nginx)
+    nginx.start()
+    ask(nginx)
+    nginx.write("app.wsgi", "import os\nos._exit(1)")
+    begin = time.monotonic()
+    nginx.send(signal.SIGHUP)
+    wait_until(lambda: len(nginx.supervisors()) == 1 and "has died" in nginx.log(), lambda: nginx.log(), 60)
+    assert time.monotonic() - begin < 20
+    assert "nginx goes on without them" not in nginx.log()

@@ -243,6 +243,14 @@ def test_a_request_that_takes_too_long_is_interrupted(nginx, group):
     assert "Injected RequestTimeout into request thread" in log
 
 
+def test_an_import_that_takes_too_long_is_interrupted(nginx):
+    start(nginx, "threads=1 request-timeout=1 interrupt-timeout=30", app="while True:\n    pass\n")
+    assert request(nginx) == (504, "")
+    nginx.wait_for_log(r'app.wsgi", line \d, in <module>')
+    nginx.write("app.wsgi", APP)
+    pid_of(nginx)
+
+
 def test_an_interrupted_response_breaks_off(nginx):
     app = """
 import mod_wsgi

@@ -35,6 +35,8 @@ pub enum Loaded {
     Namespace(Object),
     /// It cannot be loaded; why was logged.
     Failed,
+    /// Loading it took longer than a request may.
+    TimedOut,
     /// It has changed, and another process has it.
     Elsewhere,
     /// It has raised SystemExit where that is how a script ends, in a service.
@@ -48,6 +50,8 @@ pub enum Imported {
     Loaded,
     /// It cannot be loaded; why was logged.
     Failed,
+    /// Loading it took longer than a request may.
+    TimedOut,
     /// The script of a service has ended the process's work with SystemExit.
     Exited,
 }
@@ -69,7 +73,7 @@ pub fn import(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8])
     match script.logged(script.current(look)) {
         Loaded::Namespace(_) => Imported::Loaded,
         Loaded::Exited => Imported::Exited,
-        Loaded::Failed | Loaded::Elsewhere => Imported::Failed,
+        Loaded::Failed | Loaded::TimedOut | Loaded::Elsewhere => Imported::Failed,
     }
 }
 
@@ -255,8 +259,9 @@ impl Script<'_> {
                     return Ok(Loaded::Exited);
                 }
                 let what = if exception.is_system_exit() { "exit in" } else { "exec" };
+                let timed_out = exception.is_a(&self.interpreter.objects(py).api.request_timeout);
                 self.log_failure(exception, what);
-                Ok(Loaded::Failed)
+                Ok(if timed_out { Loaded::TimedOut } else { Loaded::Failed })
             }
         }
     }

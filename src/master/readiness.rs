@@ -12,7 +12,7 @@ use crate::conf::MainConf;
 use crate::ffi::Role;
 
 /// Longest time that the master waits. The old workers go on meanwhile.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Generation {
@@ -45,13 +45,17 @@ impl Generation {
 }
 
 impl Daemons {
-    /// The groups that take requests and don't have all their processes, quoted.
+    /// The groups that take requests and don't have all their processes yet, quoted.
     fn starting(&self, conf: &MainConf) -> Vec<String> {
         let groups = conf.groups.iter().enumerate().filter(|(_, group)| !group.is_service());
         let starting = groups.filter(|(index, group)| {
             let is_ready = |seat| self.leases.state(*index, seat) == ProcessState::Ready;
             let ready = (0..usize::from(group.seats())).filter(|seat| is_ready(*seat)).count();
-            ready < usize::from(group.processes())
+            // One that has died is tried again; how long that goes on nobody knows.
+            let starts =
+                (0..usize::from(group.seats())).map(|seat| self.leases.incarnation(*index, seat));
+            let none_died = starts.max() <= Some(u32::from(group.processes()));
+            ready < usize::from(group.processes()) && none_died
         });
         starting.map(|(_, group)| format!("\"{}\"", group.name)).collect()
     }

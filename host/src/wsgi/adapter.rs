@@ -86,6 +86,7 @@ impl Call<'_> {
         let namespace = match script::load(self.py, self.runtime, self.interpreter, self.request) {
             Loaded::Namespace(namespace) => namespace,
             Loaded::Failed | Loaded::Exited => return Err(Outcome::Failed),
+            Loaded::TimedOut => return Err(self.time_out()),
             Loaded::Elsewhere => return Err(Outcome::Rejected),
         };
         let name = String::from_utf8_lossy(self.request.callable);
@@ -213,6 +214,10 @@ impl Call<'_> {
         if !exception.is_a(timeout) {
             return Outcome::Failed;
         }
+        self.time_out()
+    }
+
+    fn time_out(&self) -> Outcome {
         self.timed_out.set(true);
         let nothing = [(b"Content-Length".to_vec(), b"0".to_vec())];
         match self.exchange.respond(504, b"504 Gateway Timeout", &nothing) {

@@ -85,7 +85,9 @@ impl Question<'_> {
         let py = self.py;
         let namespace = match script::load(py, self.runtime, self.interpreter, self.request) {
             Loaded::Namespace(namespace) => namespace,
-            Loaded::Failed | Loaded::Elsewhere | Loaded::Exited => return Err(Failure::Logged),
+            Loaded::Failed | Loaded::TimedOut | Loaded::Elsewhere | Loaded::Exited => {
+                return Err(Failure::Logged)
+            }
         };
         let Some(function) = namespace.get_item(&py.interned(&self.function)?)? else {
             let cause = format!("The script has no function {}().", self.function);
