@@ -1,5 +1,6 @@
 """The configurations in docs/migrating-from-mod_wsgi.md, complete as they stand there."""
 
+import base64
 import http.client
 import re
 
@@ -79,13 +80,13 @@ def test_chosen_groups(nginx):
     conf = nginx.conf.read_text().replace("wsgi_param PROCESS_GROUP bob:1;", "wsgi_param PROCESS_GROUP default;")
     nginx.conf.write_text(conf)
     assert nginx.run("-s", "reload").returncode == 0
-    wait_until(lambda: status(nginx, "/bob/blog.wsgi") == 500, nginx.log)
+    wait_until(lambda: ask_status(nginx, {}, "/bob/blog.wsgi") == 500, nginx.log)
     ask(nginx, "www.example.com")
 
 
-def status(nginx, path):
+def ask_status(nginx, headers, path="/"):
     connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=30)
-    connection.request("GET", path, headers={"Host": "www.example.com"})
+    connection.request("GET", path, headers={"Host": "www.example.com", **headers})
     found = connection.getresponse().status
     connection.close()
     return found
@@ -97,6 +98,55 @@ def test_jail(nginx):
     nginx.write("srv/jail/app/shop.wsgi", APP)
     start(nginx, "jail")
     assert ask(nginx, "shop.example.com").split()[::2] == ["'shop'", "'/app/shop.wsgi'"]
+
+
+def test_pattern(nginx):
+    for name in "one", "two":
+        nginx.write(f"srv/sites/{name}/site.wsgi", APP)
+    start(nginx, "pattern")
+    for name in "one", "two":
+        assert ask(nginx, "www.example.com", f"/sites/{name}/page").split()[2] == f"'/srv/sites/{name}/site.wsgi'"
+    ask(nginx, "www.example.com", "/sites/three", status=404)
+
+
+def test_handler(nginx):
+    nginx.write("srv/www/page.bobo", "print this")
+    nginx.write(
+        "srv/bobo/handler.wsgi",
+        """
+        def handle_request(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            with open(environ['SCRIPT_FILENAME'], 'rb') as page:
+                return [b'published: ' + page.read()]
+        """,
+    )
+    start(nginx, "handler")
+    assert ask(nginx, "www.example.com", "/page.bobo") == "published: print this"
+
+
+def test_authentication(nginx):
+    nginx.write("srv/site/site.wsgi", APP)
+    nginx.write(
+        "srv/auth/users.py",
+        """
+        def check_password(environ, user, password):
+            return password == user[::-1]
+
+        def groups_for_user(environ, user):
+            return ['staff'] if user == 'grail' else []
+        """,
+    )
+    nginx.write("srv/auth/addresses.py", "def allow_access(environ, host):\n    return host == '127.0.0.1'\n")
+    start(nginx, "authentication")
+
+    def login(user, password):
+        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return ask_status(nginx, {"Authorization": f"Basic {credentials}"})
+
+    assert ask_status(nginx, {}) == 401
+    assert login("grail", "liarg") == 200
+    assert login("grail", "wrong") == 401
+    assert login("arthur", "ruhtra") == 401, "not in the group"
 
 
 def test_loaded_ahead(nginx):
