@@ -42,9 +42,11 @@ conformance: build ## the same requests to Apache with mod_wsgi, and compare (AR
 
 conformance-quick: build ## a part of that, with some of every section
 	scripts/conformance --quick $(ARGS)
-# Of the tests that take long, those that have an application to themselves.
+# Of the tests that take long, those that have an application to themselves; the lives of processes are the
+# same with any application.
 VALIDATED = not (test_load or test_lifecycle or test_zero_loss or test_crash_loops or test_browser or test_httpie or \
-	test_large) or daemon-4-1 or waiting_requests_go or body_is_visibly_cut
+	test_large or test_timers or test_reload or test_log_rotation or test_chroot or test_import or test_service or \
+	test_socket_timeout) or daemon-4-1 or waiting_requests_go or body_is_visibly_cut
 
 validate: build ## the tests' applications inside wsgiref.validate
 	WSGI_VALIDATE=1 WSGI_MASTER=1 scripts/prove $(T)
