@@ -135,7 +135,7 @@ location / { wsgi_set_handler text; }
 --- more_headers
 Authorization: Basic dTpw
 --- request
-GET /
+GET /page
 --- response_body_like: ^\['(daemon)?', 'mine', 'Basic dTpw'\]$
 
 
