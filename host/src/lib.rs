@@ -4,6 +4,7 @@
 //! runs the application on a thread of its own and answers on the same socket. The executable
 //! `ngx-wsgi-host` runs it in daemon processes, the nginx module runs it on threads inside a worker.
 
+pub mod clock;
 pub mod config;
 pub mod exchange;
 pub mod log;

@@ -302,17 +302,13 @@ impl RequestThread {
             gil::start();
         }
         let attached = state.attach();
-        place.enter(&interpreter);
+        // Dropped before the attachment.
+        let _running = place.enter(&interpreter);
         let py = attached.py();
-        let serve = || {
-            if request.flags & HOOK != 0 {
-                return crate::wsgi::ask(py, &runtime, &interpreter, request, exchange);
-            }
-            crate::wsgi::serve(py, &runtime, &interpreter, id, request, exchange)
-        };
-        let served = catch_unwind(AssertUnwindSafe(serve));
-        place.leave();
-        served.map_err(|_| "internal error in the WSGI host".to_owned())
+        if request.flags & HOOK != 0 {
+            return Ok(crate::wsgi::ask(py, &runtime, &interpreter, request, exchange));
+        }
+        Ok(crate::wsgi::serve(py, &runtime, &interpreter, id, request, exchange))
     }
 
     /// An application group's interpreter, and this thread's state in it.

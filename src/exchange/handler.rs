@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nginx_sys::{
     ngx_event_pipe_t, ngx_http_read_client_request_body, ngx_http_request_t,
@@ -13,6 +12,7 @@ use nginx_sys::{
     NGX_HTTP_SPECIAL_RESPONSE,
 };
 use ngx::ngx_log_error;
+use ngx_wsgi_host::clock::now_us;
 
 use super::frames::FrameReader;
 use super::{body, names, request, response, Clock, Exchange, Target};
@@ -282,10 +282,6 @@ pub fn next_id() -> u64 {
     static COUNTER: AtomicU64 = AtomicU64::new(1);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed) & 0xff_ffff_ffff;
     u64::from(std::process::id()) << 40 | count
-}
-
-fn now_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 fn make_upstream(r: Request, conf: NonNull<ngx_http_upstream_conf_t>) -> Result<(), Refusal> {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
+use ngx_wsgi_host::clock::poll_timeout;
 use ngx_wsgi_host::config::{
     ConnectionConfig, ErrorLog, GroupConfig, Limits, Listener, SupervisorConfig,
 };
 use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
 use ngx_wsgi_host::succession::ScriptIn;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::poll::{poll, PollFd, PollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
     recv, shutdown, socketpair, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType,
@@ -101,8 +102,8 @@ impl Generation {
         let patience = daemons.shutdown_timeout + Duration::from_secs(2);
         let mut hangup = [PollFd::new(daemons.lifeline.as_fd(), PollFlags::empty())];
         let until = Instant::now() + patience;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            match poll(&mut hangup, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        while Instant::now() < until {
+            match poll(&mut hangup, poll_timeout(Some(until))) {
                 Err(nix::Error::EINTR) => {}
                 _ => return,
             }

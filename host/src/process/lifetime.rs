@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::poll::{poll, PollFd, PollFlags};
 use nix::sys::signal::Signal;
 
 use super::dispatcher::Dispatcher;
@@ -14,6 +14,7 @@ use super::gil_probe::GilProbe;
 use super::monitor::{Action, Facts, Monitor};
 use super::signals::Signals;
 use super::stacks::Stacks;
+use crate::clock::poll_timeout;
 use crate::config::GroupConfig;
 use crate::python::Runtime;
 use crate::server::{Activity, Busy, Host};
@@ -113,16 +114,13 @@ impl Life<'_> {
 
     /// Waits for a signal, an order, or the time.
     fn wait(&self, until: Option<Instant>) {
-        let timeout = until.map_or(PollTimeout::NONE, |until| {
-            // Rounded up: a wait that ends early would spin until the time has come.
-            let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
         let mut sources = [
             PollFd::new(self.succession.control().as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
-        if let Err(errno @ (Errno::EINVAL | Errno::ENOMEM)) = poll(&mut sources, timeout) {
+        if let Err(errno @ (Errno::EINVAL | Errno::ENOMEM)) =
+            poll(&mut sources, poll_timeout(until))
+        {
             tracing::error!(level = 2u64, "poll() failed: {}", errno.desc());
             thread::sleep(LOOK);
         }
@@ -204,7 +202,7 @@ impl Life<'_> {
                 return;
             }
             let ident = activity.ident(busy.thread);
-            let line = stacks.describe(busy);
+            let line = stacks.describe(busy.thread);
             tracing::error!(
                 "Daemon process request time limit exceeded in process '{name}': {line}."
             );

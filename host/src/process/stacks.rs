@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::clock::now_us;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::Py;
 use crate::python::Runtime;
 use crate::scoreboard::Reports;
-use crate::server::{Activity, Busy, Host};
+use crate::server::{Activity, Host};
 
 /// How long the GIL is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -73,23 +74,18 @@ impl Stacks {
         }
     }
 
-    /// What a thread runs: "wsgi-3, "GET /" (12.3 s)".
-    pub fn describe(&self, busy: Busy) -> String {
-        self.name(busy.thread)
-    }
-
     fn names(&self) -> Vec<(u64, String)> {
         let threads = 0..usize::from(self.threads);
-        threads.map(|thread| (self.activity.ident(thread), self.name(thread))).collect()
+        threads.map(|thread| (self.activity.ident(thread), self.describe(thread))).collect()
     }
 
-    fn name(&self, thread: usize) -> String {
+    /// A request thread and what it runs: `request thread 3, running "GET /" for 12.3 s`.
+    pub fn describe(&self, thread: usize) -> String {
         let number = thread + 1;
         let Some(running) = self.reports.running_on(self.process, thread) else {
             return format!("request thread {number}");
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = (now.as_micros() as u64).saturating_sub(running.started_us) as f64 / 1e6;
+        let seconds = running.seconds(now_us());
         format!("request thread {number}, running \"{}\" for {seconds:.1} s", running.line)
     }
 }

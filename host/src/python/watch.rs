@@ -23,16 +23,23 @@ pub struct Place {
 }
 
 impl Place {
-    /// The calling thread runs a request there. It is attached.
-    pub fn enter(&self, interpreter: &Arc<Interpreter>) {
+    /// The calling thread, which is attached, runs a request there until the result is dropped; it
+    /// has to be attached to the same interpreter then.
+    pub fn enter(&self, interpreter: &Arc<Interpreter>) -> Running<'_> {
         self.interpreter.store(Arc::as_ptr(interpreter).cast_mut(), Ordering::Relaxed);
+        Running(self)
     }
+}
 
-    /// The request is over, and what was meant for it must not hit the next one. The calling thread
-    /// is attached to the interpreter it entered.
-    pub fn leave(&self) {
-        self.interpreter.store(std::ptr::null_mut(), Ordering::Relaxed);
-        if self.interrupted.swap(false, Ordering::Relaxed) {
+/// A request that a thread runs in an interpreter.
+#[must_use]
+pub struct Running<'a>(&'a Place);
+
+impl Drop for Running<'_> {
+    /// The request is over, and what was meant for it must not hit the next one.
+    fn drop(&mut self) {
+        self.0.interpreter.store(std::ptr::null_mut(), Ordering::Relaxed);
+        if self.0.interrupted.swap(false, Ordering::Relaxed) {
             // SAFETY: attached; takes back what has not been raised yet in this very thread.
             unsafe {
                 ffi::PyThreadState_SetAsyncExc(libc::pthread_self() as _, std::ptr::null_mut())

@@ -38,6 +38,13 @@ pub struct Running {
     pub line: String,
 }
 
+impl Running {
+    /// For how long, in seconds.
+    pub fn seconds(&self, now_us: u64) -> f64 {
+        now_us.saturating_sub(self.started_us) as f64 / 1e6
+    }
+}
+
 /// A group's report: for each process a head and `threads` slots.
 pub struct Reports {
     memory: Mapping,

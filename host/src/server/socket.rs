@@ -9,6 +9,8 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::sockopt::{RcvBuf, SndBuf};
 use nix::sys::socket::{recv, sendmsg, setsockopt, shutdown, MsgFlags, Shutdown, UnixAddr};
 
+use crate::clock::poll_timeout;
+
 use crate::config::ConnectionConfig;
 
 /// What reading gave.
@@ -101,12 +103,7 @@ impl Socket {
     /// Waits for one of `events` or the peer's end; `false` once `until` has passed.
     pub fn wait(&self, events: PollFlags, until: Option<Instant>) -> Result<bool, Errno> {
         loop {
-            let timeout = until.map_or(PollTimeout::NONE, |until| {
-                let left = until.saturating_duration_since(Instant::now());
-                // Rounded up: a wait that ends early would spin until the time has come.
-                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-            });
-            match poll(&mut [PollFd::new(self.fd.as_fd(), events)], timeout) {
+            match poll(&mut [PollFd::new(self.fd.as_fd(), events)], poll_timeout(until)) {
                 Ok(0) if until.is_some_and(|until| Instant::now() >= until) => return Ok(false),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),

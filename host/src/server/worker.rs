@@ -1,7 +1,7 @@
 //! A request thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
@@ -10,6 +10,7 @@ use super::exchange::Served;
 use super::host::{Shared, Wake};
 use super::request::{Next, ReadError, RequestBuffer};
 use super::serve::Serve;
+use crate::clock::now_us;
 use crate::exchange::Exchange;
 use crate::wire::{Request, QUIET};
 
@@ -123,9 +124,4 @@ fn describe(request: &Request<'_>, line: &mut Vec<u8>) {
     line.extend_from_slice(request.get(b"REQUEST_METHOD").unwrap_or(b"-"));
     line.push(b' ');
     line.extend_from_slice(request.get(b"REQUEST_URI").unwrap_or(b"-"));
-}
-
-fn now_us() -> u64 {
-    // A clock before 1970 is no reason to fail a request.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }

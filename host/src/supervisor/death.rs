@@ -26,7 +26,7 @@ pub fn requests(running: &[Running], now_us: u64) -> String {
         .iter()
         .take(NAMED)
         .map(|request| {
-            let seconds = now_us.saturating_sub(request.started_us) as f64 / 1e6;
+            let seconds = request.seconds(now_us);
             format!("\"{}\" ({seconds:.1} s)", request.line)
         })
         .collect();

@@ -1,7 +1,7 @@
 //! Starting, watching and burying processes.
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{accept4, SockFlag};
@@ -12,6 +12,7 @@ use super::child::{Child, Role, Slot};
 use super::replacement::end_limit;
 use super::run::Supervisor;
 use super::{death, fork};
+use crate::clock::now_us;
 use crate::config::GroupConfig;
 use crate::scoreboard::{seats, ProcessState, Reports};
 use crate::succession::{Wish, Word};
@@ -241,8 +242,7 @@ fn last_words(group: &GroupConfig, seat: usize) -> String {
     let Ok(reports) = Reports::open(report, seats(group.processes), group.threads) else {
         return String::new();
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let running = reports.running(seat);
     reports.clear(seat);
-    death::requests(&running, now.as_micros() as u64)
+    death::requests(&running, now_us())
 }

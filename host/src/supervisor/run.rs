@@ -13,6 +13,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::{read, Pid};
 
 use super::child::{Child, Slot};
+use crate::clock::poll_timeout;
 use crate::config::SupervisorConfig;
 use crate::log::LogFile;
 use crate::process::{Descriptors, Title};
@@ -120,10 +121,7 @@ impl Supervisor {
     fn timeout(&self) -> PollTimeout {
         let start = self.next_start().filter(|_| !self.stopping);
         let next = start.into_iter().chain(self.next_replacement()).min();
-        next.map_or(PollTimeout::NONE, |next| {
-            let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        })
+        poll_timeout(next)
     }
 
     fn handle(&mut self, source: Source) {
