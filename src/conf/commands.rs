@@ -132,8 +132,18 @@ const LIMIT_RATE: Setter = ngx_conf_set_size_slot;
 #[cfg(ngx_complex_limit_rate)]
 const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 
-/// The directives. Mutable because nginx's table type is; nobody writes to it.
-pub static mut COMMANDS: [ngx_command_t; 70] = [
+/// nginx's table of directives, ended by an empty one. Mutable because nginx's type is; nobody
+/// writes to it.
+macro_rules! commands {
+    [$($(#[$when:meta])* $command:expr),* $(,)?] => {
+        pub static mut COMMANDS: [ngx_command_t; {
+            let names: &[&str] = &[$($(#[$when])* stringify!($command)),*];
+            names.len() + 1
+        }] = [$($(#[$when])* $command,)* ngx_command_t::empty()];
+    };
+}
+
+commands![
     local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
     local(
         c"wsgi_script_alias_match",
@@ -311,7 +321,6 @@ pub static mut COMMANDS: [ngx_command_t; 70] = [
     obsolete(c"wsgi_verbose_debugging", M, NGX_CONF_TAKE1),
     obsolete(c"wsgi_pass_apache_request", ANY, NGX_CONF_TAKE1),
     obsolete(c"wsgi_telemetry_service", M, NGX_CONF_1MORE),
-    ngx_command_t::empty(),
 ];
 
 /// What a directive does to the configuration at its level.
