@@ -1,17 +1,21 @@
 //! Directives and what they configure.
 
 mod aliases;
+#[cfg(ngx_feature = "http_cache")]
+mod cache;
 mod commands;
 mod daemon;
 mod handlers;
 mod imports;
 mod location;
 mod main;
+mod next_upstream;
 mod obsolete;
 mod params;
 mod proxies;
 mod python;
 mod script_options;
+mod store;
 mod token;
 mod upstream;
 mod value;

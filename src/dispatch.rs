@@ -7,10 +7,12 @@ mod dispatcher;
 mod embedded;
 mod idle;
 mod lingering;
+mod parked;
 mod peer;
 mod queue;
 mod waiting;
 
 pub use dispatcher::{Dispatcher, Place};
 pub use embedded::{start_early as start_embedded_early, stop as stop_embedded};
-pub use peer::init_peer;
+pub use parked::Parked;
+pub use peer::{init_peer, passes_on};

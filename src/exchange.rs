@@ -1,6 +1,11 @@
 //! One request's way to a host process and back.
 
 mod body;
+#[cfg(ngx_feature = "http_cache")]
+mod cache;
+#[cfg(not(ngx_feature = "http_cache"))]
+#[path = "exchange/uncached.rs"]
+mod cache;
 mod entries;
 mod environ;
 mod frames;
@@ -19,10 +24,11 @@ use nginx_sys::ngx_chain_t;
 use ngx_wsgi_host::scoreboard::Lease;
 use ngx_wsgi_host::wire::Outcome;
 
-use crate::dispatch::{Dispatcher, Place};
+use crate::dispatch::{Dispatcher, Parked, Place};
 use crate::ffi::{now_msec, text, Locations, Request, Timer};
 use crate::route::Route;
 
+pub use cache::serves_stale;
 pub use environ::encode_for_hook;
 pub use frames::{FrameReader, Piece};
 pub use handler::{content_handler, next_id};
@@ -50,9 +56,17 @@ pub struct Exchange {
     /// Since when it waits for a process, or 0.
     pub queued_msec: usize,
     pub timer: Timer,
+    /// It waits inside nginx's upstream code.
+    pub parked: Option<NonNull<Parked>>,
     /// The process it was sent to last.
     pub process: usize,
     pub attempts: u32,
+    /// Processes whose application has seen it, and that it was taken away from.
+    pub passed_on: u32,
+    /// What is wrong with the answer, as nginx's bits; 0 as long as there is none.
+    pub failure: u32,
+    /// The response to this HEAD request is its header alone.
+    head_only: bool,
     /// The process said that another one is to run it.
     pub rejected: bool,
 
@@ -126,6 +140,7 @@ impl Exchange {
         self.going_away = false;
         self.outcome = None;
         self.rejected = false;
+        self.failure = 0;
         self.body_out = body::FramedBody::default();
     }
 
@@ -141,6 +156,7 @@ impl Exchange {
         self.clock.ended.get_or_insert_with(now_msec);
         let dispatcher = self.dispatcher();
         dispatcher.dequeue(self);
+        dispatcher.unpark(self);
         if let Some(lease) = self.lease.take() {
             dispatcher.release(self.place, lease);
         }

@@ -129,7 +129,7 @@ unsafe extern "C" fn merge_loc_conf(
         if let Some(main) = MainConf::of(cf) {
             inner.upstream.upstream = &mut main.upstream;
         }
-        match conf::merge_upstream(cf, &mut inner.upstream, &mut outer.upstream) {
+        match conf::merge_upstream(cf, inner, outer) {
             Ok(()) => null_mut(),
             Err(_) => failed,
         }

@@ -7,19 +7,23 @@ use std::ptr::{addr_of, addr_of_mut, null_mut};
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_set_bitmask_slot, ngx_conf_set_bufs_slot, ngx_conf_set_flag_slot,
-    ngx_conf_set_msec_slot, ngx_conf_set_path_slot, ngx_conf_set_size_slot,
-    ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
+    ngx_command_t, ngx_conf_set_access_slot, ngx_conf_set_bitmask_slot, ngx_conf_set_bufs_slot,
+    ngx_conf_set_flag_slot, ngx_conf_set_msec_slot, ngx_conf_set_num_slot, ngx_conf_set_path_slot,
+    ngx_conf_set_size_slot, ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
     ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_FLAG,
-    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE1234, NGX_CONF_TAKE2, NGX_CONF_TAKE23,
-    NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
-    NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
+    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123, NGX_CONF_TAKE1234, NGX_CONF_TAKE2,
+    NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
 };
 
 use super::aliases::full_name;
+#[cfg(ngx_feature = "http_cache")]
+use super::cache;
 use super::daemon::{instead_of, DaemonOptions};
 use super::imports::{self, fixed_name};
 use super::main::{GroupDefinition, GroupReference};
+use super::next_upstream::MASKS;
+use super::store::cmd_store;
 use super::value::Setting;
 use super::{handlers, obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
 use crate::access::settings as access;
@@ -35,7 +39,7 @@ const ANY_AND_LIMIT: u32 = ANY | NGX_HTTP_LMT_CONF;
 const ANY_AND_IF: u32 = ANY | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CONF;
 
 /// nginx compares names up to their NUL.
-const fn name(s: &'static CStr) -> ngx_str_t {
+pub(super) const fn name(s: &'static CStr) -> ngx_str_t {
     ngx_str_t { len: s.count_bytes(), data: s.as_ptr().cast_mut().cast() }
 }
 
@@ -100,6 +104,12 @@ const fn family(s: &'static CStr, args: u32, set: Setter, field: usize) -> ngx_c
     command(s, ANY, args, set, NGX_HTTP_LOC_CONF_OFFSET, offset, null_mut())
 }
 
+/// A directive whose words are bits.
+const fn words(s: &'static CStr, offset: usize, masks: *mut c_void) -> ngx_command_t {
+    let (place, args) = (NGX_HTTP_LOC_CONF_OFFSET, NGX_CONF_1MORE);
+    command(s, ANY, args, ngx_conf_set_bitmask_slot, place, offset, masks)
+}
+
 /// nginx's setter for a handler of ours.
 macro_rules! setter {
     ($conf:ty, $handler:path) => {{
@@ -135,11 +145,9 @@ const LIMIT_RATE: Setter = nginx_sys::ngx_http_set_complex_value_size_slot;
 /// nginx's table of directives, ended by an empty one. Mutable because nginx's type is; nobody
 /// writes to it.
 macro_rules! commands {
-    [$($(#[$when:meta])* $command:expr),* $(,)?] => {
-        pub static mut COMMANDS: [ngx_command_t; {
-            let names: &[&str] = &[$($(#[$when])* stringify!($command)),*];
-            names.len() + 1
-        }] = [$($(#[$when])* $command,)* ngx_command_t::empty()];
+    [$($command:expr),* $(,)?] => {
+        pub static mut COMMANDS: [ngx_command_t; [$($command,)* ngx_command_t::empty()].len()] =
+            [$($command,)* ngx_command_t::empty()];
     };
 }
 
@@ -272,12 +280,8 @@ commands![
     family(c"wsgi_limit_rate", NGX_CONF_TAKE1, LIMIT_RATE, field!(limit_rate)),
     family(c"wsgi_hide_header", NGX_CONF_TAKE1, ngx_conf_set_str_array_slot, field!(hide_headers)),
     family(c"wsgi_pass_header", NGX_CONF_TAKE1, ngx_conf_set_str_array_slot, field!(pass_headers)),
-    command(
+    words(
         c"wsgi_ignore_headers",
-        ANY,
-        NGX_CONF_1MORE,
-        ngx_conf_set_bitmask_slot,
-        NGX_HTTP_LOC_CONF_OFFSET,
         offset_of!(LocationConf, upstream) + field!(ignore_headers),
         addr_of_mut!(ngx_http_upstream_ignore_headers_masks).cast(),
     ),
@@ -312,6 +316,124 @@ commands![
         setter!(LocationConf, access::auth_name),
     ),
     local(c"wsgi_require", ANY_AND_LIMIT, NGX_CONF_1MORE, setter!(LocationConf, access::require)),
+    family(
+        c"wsgi_pass_request_headers",
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        field!(pass_request_headers),
+    ),
+    family(
+        c"wsgi_pass_request_body",
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        field!(pass_request_body),
+    ),
+    words(
+        c"wsgi_next_upstream",
+        offset_of!(LocationConf, next_upstream.failures),
+        addr_of_mut!(MASKS).cast(),
+    ),
+    command(
+        c"wsgi_next_upstream_tries",
+        ANY,
+        NGX_CONF_TAKE1,
+        ngx_conf_set_num_slot,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset_of!(LocationConf, next_upstream.tries),
+        null_mut(),
+    ),
+    command(
+        c"wsgi_next_upstream_timeout",
+        ANY,
+        NGX_CONF_TAKE1,
+        ngx_conf_set_msec_slot,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset_of!(LocationConf, next_upstream.timeout),
+        null_mut(),
+    ),
+    local(c"wsgi_store", ANY, NGX_CONF_TAKE1, setter!(LocationConf, cmd_store)),
+    family(c"wsgi_store_access", NGX_CONF_TAKE123, ngx_conf_set_access_slot, field!(store_access)),
+    #[cfg(ngx_feature = "http_cache")]
+    command(
+        c"wsgi_cache_path",
+        M,
+        nginx_sys::NGX_CONF_2MORE,
+        cache::cache_path,
+        NGX_HTTP_MAIN_CONF_OFFSET,
+        offset_of!(MainConf, caches),
+        cache::tag(),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    local(c"wsgi_cache", ANY, NGX_CONF_TAKE1, setter!(LocationConf, cache::cmd_cache)),
+    #[cfg(ngx_feature = "http_cache")]
+    local(c"wsgi_cache_key", ANY, NGX_CONF_TAKE1, setter!(LocationConf, cache::cmd_cache_key)),
+    #[cfg(ngx_feature = "http_cache")]
+    family(
+        c"wsgi_cache_bypass",
+        NGX_CONF_1MORE,
+        nginx_sys::ngx_http_set_predicate_slot,
+        field!(cache_bypass),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    family(
+        c"wsgi_no_cache",
+        NGX_CONF_1MORE,
+        nginx_sys::ngx_http_set_predicate_slot,
+        field!(no_cache),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    family(
+        c"wsgi_cache_valid",
+        NGX_CONF_1MORE,
+        nginx_sys::ngx_http_file_cache_valid_set_slot,
+        field!(cache_valid),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    family(c"wsgi_cache_min_uses", NGX_CONF_TAKE1, ngx_conf_set_num_slot, field!(cache_min_uses)),
+    #[cfg(ngx_feature = "http_cache")]
+    family(
+        c"wsgi_cache_max_range_offset",
+        NGX_CONF_TAKE1,
+        nginx_sys::ngx_conf_set_off_slot,
+        field!(cache_max_range_offset),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    words(
+        c"wsgi_cache_methods",
+        offset_of!(LocationConf, upstream) + field!(cache_methods),
+        addr_of_mut!(nginx_sys::ngx_http_upstream_cache_method_mask).cast(),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    words(
+        c"wsgi_cache_use_stale",
+        offset_of!(LocationConf, upstream) + field!(cache_use_stale),
+        addr_of_mut!(MASKS).cast(),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    family(
+        c"wsgi_cache_revalidate",
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        field!(cache_revalidate),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    family(c"wsgi_cache_lock", NGX_CONF_FLAG, ngx_conf_set_flag_slot, field!(cache_lock)),
+    #[cfg(ngx_feature = "http_cache")]
+    family(
+        c"wsgi_cache_lock_timeout",
+        NGX_CONF_TAKE1,
+        ngx_conf_set_msec_slot,
+        field!(cache_lock_timeout),
+    ),
+    #[cfg(ngx_feature = "http_cache")]
+    family(c"wsgi_cache_lock_age", NGX_CONF_TAKE1, ngx_conf_set_msec_slot, field!(cache_lock_age)),
+    #[cfg(ngx_feature = "http_cache")]
+    family(
+        c"wsgi_cache_background_update",
+        NGX_CONF_FLAG,
+        ngx_conf_set_flag_slot,
+        field!(cache_background_update),
+    ),
     obsolete(c"wsgi_reload_mechanism", ANY, NGX_CONF_TAKE1),
     obsolete(c"wsgi_python_executable", M, NGX_CONF_TAKE1),
     obsolete(c"wsgi_py3k_warning_flag", M, NGX_CONF_TAKE1),

@@ -7,8 +7,11 @@ use ngx::http::{Merge, MergeConfigError};
 
 use super::aliases::Aliases;
 use super::handlers::{Handler, HandlerScripts, SetHandler};
+use super::next_upstream::NextUpstream;
 use super::params::Param;
 use super::value::Setting;
+#[cfg(ngx_feature = "http_cache")]
+use super::value::Value;
 use crate::access::AccessConf;
 use crate::exchange::{Network, ProxyHeader};
 use crate::ffi::{merge, UNSET};
@@ -42,6 +45,12 @@ pub struct LocationConf {
     pub error_override: ngx_flag_t,
     pub map_head_to_get: Option<MapHead>,
     pub access: AccessConf,
+    pub next_upstream: NextUpstream,
+    pub store: Option<bool>,
+    #[cfg(ngx_feature = "http_cache")]
+    pub cache: Option<bool>,
+    #[cfg(ngx_feature = "http_cache")]
+    pub cache_key: Option<Value>,
 }
 
 /// When HEAD is presented as GET.
@@ -77,6 +86,12 @@ impl Default for LocationConf {
             error_override: UNSET,
             map_head_to_get: None,
             access: AccessConf::default(),
+            next_upstream: NextUpstream::default(),
+            store: None,
+            #[cfg(ngx_feature = "http_cache")]
+            cache: None,
+            #[cfg(ngx_feature = "http_cache")]
+            cache_key: None,
         }
     }
 }
@@ -120,6 +135,7 @@ impl Merge for LocationConf {
         merge(&mut self.error_override, outer.error_override, 0);
         inherit(&mut self.map_head_to_get, &outer.map_head_to_get);
         self.access.merge(&outer.access);
+        self.next_upstream.merge(&outer.next_upstream);
         Ok(())
     }
 }

@@ -38,6 +38,9 @@ pub struct MainConf {
     pub python: PythonSettings,
     /// The upstream that all requests go through; its peers are host processes.
     pub upstream: ngx_http_upstream_srv_conf_t,
+    /// The caches of wsgi_cache_path; without memory of its own as long as there is none.
+    #[cfg(ngx_feature = "http_cache")]
+    pub caches: nginx_sys::ngx_array_t,
     /// Other modules of this nginx; looked up when all of the configuration has been read.
     pub neighbours: Option<Neighbours>,
     /// Whether and how hooks are used.
@@ -79,6 +82,9 @@ impl Default for MainConf {
             python: PythonSettings::default(),
             // SAFETY: all-zero is a valid, empty upstream.
             upstream: unsafe { std::mem::zeroed() },
+            #[cfg(ngx_feature = "http_cache")]
+            // SAFETY: all-zero is an array that has not been initialised.
+            caches: unsafe { std::mem::zeroed() },
             neighbours: None,
             access: crate::access::MainAccess::default(),
             generation: None,

@@ -9,6 +9,7 @@ use nginx_sys::{
     ngx_http_upstream_hide_headers_hash, ngx_pagesize, ngx_path_init_t, ngx_str_t,
 };
 
+use super::LocationConf;
 use crate::ffi::{
     bitmask, code, conf_error, merge, str_of, ConfigError, UNSET, UNSET_MSEC, UNSET_PTR,
     UNSET_SIZE, UNSET_UINT,
@@ -35,7 +36,6 @@ pub fn unset() -> ngx_http_upstream_conf_t {
     conf.connect_timeout = UNSET_MSEC;
     conf.send_timeout = UNSET_MSEC;
     conf.read_timeout = UNSET_MSEC;
-    conf.next_upstream_timeout = UNSET_MSEC;
     conf.send_lowat = UNSET_SIZE;
     conf.buffer_size = UNSET_SIZE;
     #[cfg(not(ngx_complex_limit_rate))]
@@ -50,7 +50,6 @@ pub fn unset() -> ngx_http_upstream_conf_t {
     conf.max_temp_file_size_conf = UNSET_SIZE;
     conf.temp_file_write_size_conf = UNSET_SIZE;
     conf.store_access = UNSET_UINT;
-    conf.next_upstream_tries = UNSET_UINT;
     conf.buffering = UNSET;
     conf.request_buffering = UNSET;
     conf.ignore_client_abort = UNSET;
@@ -58,13 +57,15 @@ pub fn unset() -> ngx_http_upstream_conf_t {
     conf.force_ranges = UNSET;
     conf.hide_headers = UNSET_PTR;
     conf.pass_headers = UNSET_PTR;
-    conf.pass_request_headers = 1;
-    conf.pass_request_body = 1;
+    conf.pass_request_headers = UNSET;
+    conf.pass_request_body = UNSET;
     conf.socket_keepalive = 0;
     // An application may answer before it has read its input: the rest of the body still goes out.
     conf.set_preserve_output(1);
     conf.set_change_buffering(1);
     conf.module = str_of(b"wsgi");
+    #[cfg(ngx_feature = "http_cache")]
+    super::cache::unset(&mut conf);
     conf
 }
 
@@ -76,9 +77,13 @@ pub fn unset() -> ngx_http_upstream_conf_t {
 /// [`ConfigError`], logged.
 pub fn merge_upstream(
     cf: *mut ngx_conf_t,
-    conf: &mut ngx_http_upstream_conf_t,
-    outer: &mut ngx_http_upstream_conf_t,
+    conf: &mut LocationConf,
+    outer: &mut LocationConf,
 ) -> Result<(), ConfigError> {
+    #[cfg(ngx_feature = "http_cache")]
+    super::cache::merge_cache(cf, conf, outer)?;
+    super::store::merge_store(conf, outer);
+    let (conf, outer) = (&mut conf.upstream, &mut outer.upstream);
     merge_values(conf, outer);
     merge_sizes(cf, conf, outer)?;
     merge_headers(cf, conf, outer)?;
@@ -89,8 +94,6 @@ fn merge_values(conf: &mut ngx_http_upstream_conf_t, outer: &ngx_http_upstream_c
     merge(&mut conf.connect_timeout, outer.connect_timeout, 60_000);
     merge(&mut conf.send_timeout, outer.send_timeout, 60_000);
     merge(&mut conf.read_timeout, outer.read_timeout, 60_000);
-    merge(&mut conf.next_upstream_timeout, outer.next_upstream_timeout, 0);
-    merge(&mut conf.next_upstream_tries, outer.next_upstream_tries, 0);
     merge(&mut conf.send_lowat, outer.send_lowat, 0);
     #[cfg(not(ngx_complex_limit_rate))]
     merge(&mut conf.limit_rate, outer.limit_rate, 0);
@@ -102,14 +105,20 @@ fn merge_values(conf: &mut ngx_http_upstream_conf_t, outer: &ngx_http_upstream_c
     merge(&mut conf.ignore_client_abort, outer.ignore_client_abort, 0);
     merge(&mut conf.intercept_errors, outer.intercept_errors, 0);
     merge(&mut conf.force_ranges, outer.force_ranges, 0);
+    merge(&mut conf.pass_request_headers, outer.pass_request_headers, 1);
+    merge(&mut conf.pass_request_body, outer.pass_request_body, 1);
     bitmask(&mut conf.ignore_headers, outer.ignore_headers, set(0));
-    // Which failed requests go to another process is decided by the peer; nginx only has to ask.
+    // Which failed requests go to another process is decided by the peer, also by
+    // wsgi_next_upstream; nginx only has to ask.
     conf.next_upstream = set(nginx_sys::NGX_HTTP_UPSTREAM_FT_ERROR
+        | nginx_sys::NGX_HTTP_UPSTREAM_FT_TIMEOUT
         | nginx_sys::NGX_HTTP_UPSTREAM_FT_INVALID_HEADER
+        | nginx_sys::NGX_HTTP_UPSTREAM_FT_STATUS
         | nginx_sys::NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT);
 }
 
-fn set(mask: u32) -> usize {
+/// A set of bits that is not unset, whatever is in it.
+pub fn set(mask: u32) -> usize {
     (nginx_sys::NGX_CONF_BITMASK_SET | mask) as usize
 }
 

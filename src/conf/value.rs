@@ -36,6 +36,11 @@ impl Value {
         }
     }
 
+    /// What nginx's own code evaluates.
+    pub fn as_ptr(self) -> *mut ngx_http_complex_value_t {
+        self.0.as_ptr()
+    }
+
     /// The value for a request; `None` without memory.
     pub fn evaluate<'a>(self, r: Request) -> Option<&'a [u8]> {
         let mut out = ngx_str_t { len: 0, data: std::ptr::null_mut() };

@@ -3,12 +3,17 @@
 use std::ffi::c_void;
 
 use nginx_sys::{
-    ngx_http_request_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_peer_connection_t, ngx_str_t,
-    ngx_uint_t, socklen_t,
+    ngx_current_msec, ngx_http_request_t, ngx_http_upstream_srv_conf_t, ngx_int_t,
+    ngx_peer_connection_t, ngx_str_t, ngx_uint_t, socklen_t, NGX_HTTP_LOCK, NGX_HTTP_PATCH,
+    NGX_HTTP_POST, NGX_HTTP_UPSTREAM_FT_ERROR, NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT,
+    NGX_HTTP_UPSTREAM_FT_TIMEOUT, NGX_PEER_FAILED, NGX_PEER_NEXT,
 };
 use ngx_wsgi_host::scoreboard::Lease;
 
 use super::dispatcher::Place;
+use super::parked::{park, unpark};
+use super::waiting::Admission;
+use crate::conf::{LocationConf, MainConf};
 use crate::exchange::Exchange;
 use crate::ffi::{code, guard, now_msec, Request};
 
@@ -43,6 +48,14 @@ unsafe extern "C" fn get_peer(pc: *mut ngx_peer_connection_t, data: *mut c_void)
     guard("a peer", code::ERROR, || {
         // SAFETY: set by init_peer; nginx holds the request while it connects.
         let (pc, exchange) = unsafe { (&mut *pc, &mut *data.cast::<Exchange>()) };
+        if exchange.lease.is_none() && exchange.attempts == 0 {
+            // nginx had to look into its cache first.
+            match exchange.dispatcher().admit(exchange) {
+                Admission::Leased => {}
+                Admission::Waits => return stand_in(pc, exchange, None),
+                Admission::Refused(status) => return stand_in(pc, exchange, Some(status)),
+            }
+        }
         exchange.attempts += 1;
         if exchange.lease.is_none() {
             let again = exchange.dispatcher().lease_again(exchange.place, exchange.process);
@@ -58,6 +71,20 @@ unsafe extern "C" fn get_peer(pc: *mut ngx_peer_connection_t, data: *mut c_void)
         exchange.clock.pid = exchange.dispatcher().pid(exchange.place, process);
         connect(pc, exchange, process, incarnation)
     })
+}
+
+/// Lets nginx wait for a connection that is not being made yet (`NGX_AGAIN`).
+fn stand_in(
+    pc: &mut ngx_peer_connection_t,
+    exchange: &mut Exchange,
+    refused: Option<u32>,
+) -> ngx_int_t {
+    pc.sockaddr = std::ptr::from_ref(&EMBEDDED).cast_mut().cast();
+    pc.socklen = size_of::<libc::sockaddr>() as socklen_t;
+    match park(pc, exchange, refused) {
+        Some(()) => code::AGAIN,
+        None => code::ERROR,
+    }
 }
 
 /// Supplies a kept connection (`NGX_DONE`), or says where to connect to (`NGX_OK`).
@@ -122,17 +149,24 @@ unsafe extern "C" fn free_peer(
     guard("a peer", (), || {
         // SAFETY: as in get_peer.
         let (pc, exchange) = unsafe { (&mut *pc, &mut *data.cast::<Exchange>()) };
-        exchange.timer.clear();
-        let Some(lease) = exchange.lease.take() else { return };
-        let failed = state & nginx_sys::NGX_PEER_FAILED as ngx_uint_t != 0;
+        let dispatcher = exchange.dispatcher();
+        dispatcher.dequeue(exchange);
+        unpark(pc, exchange);
+        let Some(lease) = exchange.lease.take() else {
+            pc.tries = 0;
+            return;
+        };
+        let failed = state & (NGX_PEER_FAILED | NGX_PEER_NEXT) as ngx_uint_t != 0;
+        let unseen = failed && !has_timed_out(pc) && may_be_sent_again(exchange);
         if failed {
-            exchange.dispatcher().idle(exchange.place, lease.process).clear();
-            pc.tries = usize::from(may_be_sent_again(exchange));
+            if !exchange.answered() {
+                dispatcher.idle(exchange.place, lease.process).clear();
+            }
+            pc.tries = usize::from(unseen || pass_on(pc, exchange));
         } else {
             keep_connection(pc, exchange, &lease);
         }
-        let dispatcher = exchange.dispatcher();
-        if exchange.outcome.is_some() || pc.tries > 0 && failed {
+        if exchange.outcome.is_some() || unseen {
             dispatcher.release(exchange.place, lease);
         } else {
             dispatcher.release_later(exchange.place, lease, exchange.id);
@@ -147,6 +181,52 @@ fn may_be_sent_again(exchange: &Exchange) -> bool {
     let unseen = exchange.rejected
         || !exchange.dispatcher().has_taken_up(group, exchange.process, exchange.id);
     unseen && !exchange.answered() && exchange.attempts < ATTEMPTS
+}
+
+/// Takes a request that has failed away from the process whose application has seen it, when
+/// `wsgi_next_upstream` says so.
+fn pass_on(pc: &ngx_peer_connection_t, exchange: &mut Exchange) -> bool {
+    let failure = match exchange.failure {
+        _ if has_timed_out(pc) => NGX_HTTP_UPSTREAM_FT_TIMEOUT,
+        0 => NGX_HTTP_UPSTREAM_FT_ERROR,
+        failure => failure,
+    };
+    let passes = passes_on(exchange, failure);
+    exchange.passed_on += u32::from(passes);
+    passes
+}
+
+/// Whether `wsgi_next_upstream` lets another process run the request after this failure, one of
+/// nginx's bits.
+pub fn passes_on(exchange: &Exchange, failure: u32) -> bool {
+    let Place::Daemon(group) = exchange.place else { return false };
+    let r = exchange.request;
+    // SAFETY: this module's configurations of a live request, its upstream, the event thread's clock.
+    let (conf, group, since) = unsafe {
+        let main = &*r.main_conf::<MainConf>(crate::module());
+        let conf = &*r.location_conf::<LocationConf>(crate::module());
+        let start = (*r.upstream()).peer.start_time;
+        (conf.next_upstream, &main.groups[group], ngx_current_msec.wrapping_sub(start))
+    };
+    let again = NGX_HTTP_POST | NGX_HTTP_LOCK | NGX_HTTP_PATCH;
+    let idempotent = r.get().method & again as ngx_uint_t == 0;
+    let needed = if idempotent { failure } else { failure | NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT };
+    let processes = usize::from(group.processes());
+    let tries = if conf.tries == 0 { processes } else { conf.tries.min(processes) };
+    conf.covers(needed)
+        && exchange.passed_on as usize + 1 < tries
+        && exchange.attempts < ATTEMPTS
+        && !r.request_body_no_buffering()
+        && (conf.timeout == 0 || since < conf.timeout)
+}
+
+fn has_timed_out(pc: &ngx_peer_connection_t) -> bool {
+    // SAFETY: null, or an open connection with its events.
+    unsafe {
+        pc.connection
+            .as_ref()
+            .is_some_and(|c| (*c.read).timedout() != 0 || (*c.write).timedout() != 0)
+    }
 }
 
 fn keep_connection(pc: &mut ngx_peer_connection_t, exchange: &Exchange, lease: &Lease) {

@@ -4,14 +4,15 @@ use std::cell::RefCell;
 
 use nginx_sys::{
     ngx_current_msec, ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests,
-    ngx_http_test_reading, ngx_http_upstream_init, ngx_int_t, ngx_post_event, ngx_posted_events,
-    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_SERVICE_UNAVAILABLE,
+    ngx_http_test_reading, ngx_http_upstream_conf_t, ngx_http_upstream_init, ngx_int_t,
+    ngx_post_event, ngx_posted_events, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_SERVICE_UNAVAILABLE,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::scoreboard::Lease;
 
 use super::dispatcher::{Dispatcher, Place};
 use super::idle::IdlePool;
+use super::parked;
 use super::peer::ATTEMPTS;
 use super::queue::{Queue, Waiting};
 use crate::access::Question;
@@ -66,12 +67,35 @@ impl Station {
     }
 }
 
+/// What becomes of a request at the door.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It has its lease.
+    Leased,
+    /// It waits for one.
+    Waits,
+    /// It is answered with this status.
+    Refused(u32),
+}
+
 impl Dispatcher {
     /// Begins a request whose body has been read: at once with a lease, or later in its turn.
     pub fn begin(&self, r: Request) {
         let Some(exchange) = Exchange::of(r) else { return };
-        let place = exchange.place;
         exchange.clock.begun = Some(now_msec());
+        // SAFETY: the content handler made the upstream of this request, with its configuration.
+        let cached = unsafe { has_cache(&*(*r.upstream()).conf) };
+        match if cached { Admission::Leased } else { self.admit(exchange) } {
+            // SAFETY: as above. What asks the cache comes for its slot later.
+            Admission::Leased => unsafe { ngx_http_upstream_init(r.as_ptr()) },
+            Admission::Waits => watch_client(r),
+            Admission::Refused(status) => finalize(r, status),
+        }
+    }
+
+    /// A lease for a request, or a place in the waiting line.
+    pub(super) fn admit(&self, exchange: &mut Exchange) -> Admission {
+        let (r, place) = (exchange.request, exchange.place);
         if let Some(cause) = self.out_of_service(place) {
             ngx_log_error!(
                 nginx_sys::NGX_LOG_ERR,
@@ -79,22 +103,22 @@ impl Dispatcher {
                 "daemon process group \"{}\" is not available: {cause}",
                 exchange.group_name()
             );
-            return finalize(r, NGX_HTTP_SERVICE_UNAVAILABLE);
+            return Admission::Refused(NGX_HTTP_SERVICE_UNAVAILABLE);
         }
         let Some((leases, group)) = self.leases(place) else {
-            return finalize(r, nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return Admission::Refused(nginx_sys::NGX_HTTP_INTERNAL_SERVER_ERROR);
         };
         if self.station(place).queue.borrow().is_empty() {
             if let Some(lease) = leases.lease(group, self.worker) {
                 exchange.lease = Some(lease);
-                // SAFETY: the content handler made the upstream of this request.
-                return unsafe { ngx_http_upstream_init(r.as_ptr()) };
+                return Admission::Leased;
             }
         }
         self.enqueue(r, exchange);
         leases.wait(group, self.worker);
         // A slot may have been freed between the look and the mark.
         self.serve_soon();
+        Admission::Waits
     }
 
     fn out_of_service(&self, place: Place) -> Option<&'static str> {
@@ -116,7 +140,6 @@ impl Dispatcher {
         // SAFETY: the event thread's clock.
         exchange.queued_msec = unsafe { ngx_current_msec };
         self.waited_for.borrow_mut().insert(exchange.place);
-        watch_client(r);
         let delay = station.next_look(0);
         let address: *mut Exchange = exchange;
         exchange.timer.set(delay, on_waiting_timer, address, r.log());
@@ -131,6 +154,14 @@ impl Dispatcher {
             if queue.borrow().is_empty() {
                 self.stop_waiting(exchange.place);
             }
+        }
+    }
+
+    /// Takes back what nginx has in place of a connection.
+    pub fn unpark(&self, exchange: &mut Exchange) {
+        // SAFETY: null, or the upstream of the request, which is not gone yet.
+        if let Some(u) = unsafe { exchange.request.upstream().as_mut() } {
+            parked::unpark(&mut u.peer, exchange);
         }
     }
 
@@ -207,7 +238,11 @@ impl Dispatcher {
         // outlives the request.
         unsafe {
             r.set_log_request();
-            ngx_http_upstream_init(r.as_ptr());
+            if exchange.parked.is_some() {
+                parked::resume(r, exchange);
+            } else {
+                ngx_http_upstream_init(r.as_ptr());
+            }
             ngx_http_run_posted_requests(connection);
         }
     }
@@ -309,6 +344,16 @@ impl Dispatcher {
     }
 }
 
+#[cfg(ngx_feature = "http_cache")]
+fn has_cache(conf: &ngx_http_upstream_conf_t) -> bool {
+    conf.cache() != 0
+}
+
+#[cfg(not(ngx_feature = "http_cache"))]
+fn has_cache(_: &ngx_http_upstream_conf_t) -> bool {
+    false
+}
+
 /// Ends a waiting request whose client goes away, unless wsgi_ignore_client_abort says otherwise. Its
 /// body has been read, so no timer for that may be left.
 fn watch_client(r: Request) {
@@ -330,16 +375,19 @@ fn watch_client(r: Request) {
     }
 }
 
-fn finalize(r: Request, status: u32) {
+pub(super) fn finalize(r: Request, status: u32) {
     // SAFETY: a live request, not used afterwards.
     unsafe { ngx_http_finalize_request(r.as_ptr(), status as ngx_int_t) };
 }
 
 /// Answers a request from outside its own events.
-fn end_waiting(r: Request, status: u32) {
+pub(super) fn end_waiting(r: Request, status: u32) {
     let connection = r.connection();
     r.set_log_request();
-    finalize(r, status);
+    match Exchange::of(r) {
+        Some(exchange) if exchange.parked.is_some() => parked::dismiss(r, exchange, status),
+        _ => finalize(r, status),
+    }
     // SAFETY: the connection was read before the request went; nginx allows this call after its end.
     unsafe { ngx_http_run_posted_requests(connection) };
 }

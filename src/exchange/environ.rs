@@ -17,20 +17,37 @@ use crate::conf::{LocationConf, MapHead};
 use crate::ffi::{buf_size, bytes, code, Request};
 use crate::route::collapse;
 
+/// What nginx itself wants of the application.
+pub struct Asked {
+    /// A whole response to a HEAD request.
+    pub whole: bool,
+    /// One that can be kept for others: what this client has in its own cache does not matter.
+    pub for_cache: bool,
+}
+
 /// Writes the environ of a request.
 pub fn encode(
     r: Request,
     conf: &LocationConf,
     neighbours: &Neighbours,
     target: &Target,
+    asked: &Asked,
     out: &mut RequestEncoder,
 ) {
     let mut entries = Entries::default();
-    request_line(r, method(r, conf, neighbours), target, &mut entries);
+    request_line(r, method(r, conf, neighbours, asked), target, &mut entries);
     server(r, neighbours, target, &mut entries);
     client(r, neighbours, &mut entries);
     redirect(r, &mut entries);
-    headers(r, target, &mut entries);
+    let withheld = Withheld {
+        all_but_the_bodys: conf.upstream.pass_request_headers == 0,
+        the_bodys: conf.upstream.pass_request_body == 0,
+        conditions: asked.for_cache,
+    };
+    headers(r, target, withheld, &mut entries);
+    if asked.for_cache {
+        neighbours.revalidate(r, |key, value| entries.set(key, value));
+    }
     params(r, conf, &mut entries);
     if let Some(headers) = &conf.trusted_proxy_headers {
         let trusted = conf.trusted_proxies.as_ref().map(|trusted| &***trusted);
@@ -55,7 +72,7 @@ pub fn encode_for_hook(
     server(r, neighbours, target, &mut entries);
     client(r, neighbours, &mut entries);
     redirect(r, &mut entries);
-    headers(r, target, &mut entries);
+    headers(r, target, Withheld::default(), &mut entries);
     // nginx looks no names up.
     // SAFETY: a request has its connection, which has the peer's address.
     entries.set("REMOTE_HOST", unsafe { bytes(&(*r.connection()).addr_text) });
@@ -66,12 +83,12 @@ pub fn encode_for_hook(
 }
 
 /// HEAD is presented as GET where that may change what nginx makes of the answer (semantics d.8).
-fn method<'a>(r: Request, conf: &LocationConf, neighbours: &Neighbours) -> &'a [u8] {
+fn method<'a>(r: Request, conf: &LocationConf, neighbours: &Neighbours, asked: &Asked) -> &'a [u8] {
     let mapped = r.get().method == NGX_HTTP_HEAD as usize
         && match conf.map_head_to_get() {
             MapHead::Off => false,
             MapHead::On => true,
-            MapHead::Auto => neighbours.changes_content(r),
+            MapHead::Auto => asked.whole || neighbours.changes_content(r),
         };
     if mapped {
         return b"GET";
@@ -220,16 +237,33 @@ fn unescape(path: &[u8]) -> Vec<u8> {
     out
 }
 
-fn headers(r: Request, target: &Target, entries: &mut Entries) {
+/// Which headers of the client the application does not see.
+#[derive(Default)]
+struct Withheld {
+    all_but_the_bodys: bool,
+    the_bodys: bool,
+    conditions: bool,
+}
+
+impl Withheld {
+    fn includes(&self, key: &[u8]) -> bool {
+        if OF_THE_BODY.contains(&key) {
+            return self.the_bodys;
+        }
+        self.all_but_the_bodys || self.conditions && CONDITIONS.contains(&key)
+    }
+}
+
+fn headers(r: Request, target: &Target, mut withheld: Withheld, entries: &mut Entries) {
     let mut seen: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     // A subrequest has the headers of the client's request, but perhaps not its body; after an
     // internal redirect the body may have been used.
-    let without_body = (!r.is_main() || r.internal()) && !has_body(r);
+    withheld.the_bodys |= (!r.is_main() || r.internal()) && !has_body(r);
     for (name, value) in r.headers() {
         let Some(key) = header_name(name, target.pass_authorization) else { continue };
         // nginx leaves tabs around a value.
         let value = value.trim_ascii();
-        if without_body && OF_THE_BODY.contains(&&*key) {
+        if withheld.includes(&key) {
             continue;
         }
         match seen.iter_mut().find(|(known, _)| *known == key) {
@@ -241,7 +275,7 @@ fn headers(r: Request, target: &Target, entries: &mut Entries) {
         }
     }
     // HTTP/3 may name the host in :authority alone.
-    if !seen.iter().any(|(name, _)| name == b"HTTP_HOST") {
+    if !withheld.all_but_the_bodys && !seen.iter().any(|(name, _)| name == b"HTTP_HOST") {
         // SAFETY: lives as long as the request.
         let host = unsafe { bytes(&r.get().headers_in.server) };
         if !host.is_empty() {
@@ -260,6 +294,17 @@ fn has_body(r: Request) -> bool {
 
 /// Headers that describe a body.
 const OF_THE_BODY: [&[u8]; 3] = [b"CONTENT_LENGTH", b"CONTENT_TYPE", b"HTTP_TRANSFER_ENCODING"];
+
+/// Headers that ask for less than the whole response, with which nginx deals itself when it has it in
+/// its cache.
+const CONDITIONS: [&[u8]; 6] = [
+    b"HTTP_IF_MODIFIED_SINCE",
+    b"HTTP_IF_UNMODIFIED_SINCE",
+    b"HTTP_IF_NONE_MATCH",
+    b"HTTP_IF_MATCH",
+    b"HTTP_RANGE",
+    b"HTTP_IF_RANGE",
+];
 
 /// The environ key of a request header; `None` for one that is not passed on (semantics c.3).
 fn header_name(name: &[u8], pass_authorization: bool) -> Option<Vec<u8>> {

@@ -112,7 +112,15 @@ fn prepare(r: Request) -> Result<(), Refusal> {
         return Err(Refusal::Memory);
     }
     let upstream = upstream_conf(r, conf, group).ok_or(Refusal::Memory)?;
-    make_upstream(r, upstream)
+    make_upstream(r, upstream)?;
+    #[cfg(ngx_feature = "http_cache")]
+    // SAFETY: the upstream was made; the main configuration lives as long as the cycle.
+    unsafe {
+        let main = r.main_conf::<MainConf>(crate::module());
+        (*r.upstream()).caches = std::ptr::addr_of_mut!((*main).caches);
+        (*r.upstream()).create_key = Some(super::cache::create_key);
+    }
+    Ok(())
 }
 
 /// What a group demands of a script, and how its processes see it.
@@ -263,8 +271,12 @@ fn exchange(
         clock: Clock::default(),
         queued_msec: 0,
         timer: Timer::default(),
+        parked: None,
         process: 0,
         attempts: 0,
+        passed_on: 0,
+        failure: 0,
+        head_only: false,
         rejected: false,
         frames: FrameReader::default(),
         rest: None,
@@ -313,7 +325,7 @@ fn make_upstream(r: Request, conf: NonNull<ngx_http_upstream_conf_t>) -> Result<
         u.input_filter_ctx = r.as_ptr().cast();
         &*conf
     };
-    if conf.request_buffering == 0 {
+    if conf.request_buffering == 0 && conf.pass_request_body != 0 {
         r.set_request_body_no_buffering();
     }
     Ok(())

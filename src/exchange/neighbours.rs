@@ -34,6 +34,8 @@ pub struct Neighbours {
     /// The port of the connection when realip has replaced the client's address.
     pub realip_port: Option<Variable>,
     pub tls: Option<Tls>,
+    /// Conditions with which the cache asks whether an expired entry is still good: key and value.
+    conditions: Vec<(&'static str, Variable)>,
     basic_auth: Option<Neighbour<*mut ngx_http_complex_value_t>>,
     filters: Vec<(Neighbour<FilterStart>, &'static [usize])>,
 }
@@ -56,11 +58,21 @@ impl Neighbours {
             request_id: Variable::find(cf, "request_id")?,
             realip_port: realip.then(|| Variable::find(cf, "realip_remote_port")).transpose()?,
             tls: Tls::find(cf)?,
+            conditions: conditions(cf)?,
             // SAFETY: the configuration begins with the realm, null or unset where auth_basic is
             // not configured (nginx: http/modules/ngx_http_auth_basic_module.c).
             basic_auth: unsafe { Neighbour::find(cf, c"ngx_http_auth_basic_module") },
             filters: filters.collect(),
         })
+    }
+
+    /// Passes the conditions to `set` that hold for this request (`wsgi_cache_revalidate`).
+    pub fn revalidate(&self, r: Request, mut set: impl FnMut(&str, &[u8])) {
+        for (key, variable) in &self.conditions {
+            if let Some(value) = variable.get(r).filter(|value| !value.is_empty()) {
+                set(key, value);
+            }
+        }
     }
 
     /// The user whose password nginx's auth_basic has checked for this request. The name in the
@@ -93,4 +105,16 @@ impl Neighbours {
             filter.settings(r).is_some_and(|start| words.iter().any(|word| start[*word] != 0))
         })
     }
+}
+
+/// nginx knows these variables when it has its cache; they are empty but where an entry is
+/// revalidated.
+fn conditions(cf: Conf) -> Result<Vec<(&'static str, Variable)>, ConfigError> {
+    if !cfg!(ngx_feature = "http_cache") {
+        return Ok(Vec::new());
+    }
+    Ok(vec![
+        ("HTTP_IF_MODIFIED_SINCE", Variable::find(cf, "upstream_cache_last_modified")?),
+        ("HTTP_IF_NONE_MATCH", Variable::find(cf, "upstream_cache_etag")?),
+    ])
 }

@@ -6,8 +6,8 @@ use ngx_wsgi_host::wire::{
     self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, ONCE, QUIET, RELOADING,
 };
 
-use super::{body, environ, Exchange};
-use crate::conf::{LocationConf, MainConf};
+use super::{body, cache, environ, Exchange};
+use crate::conf::{LocationConf, MainConf, MapHead};
 use crate::ffi::{chain_of, code, guard, now_msec, Request};
 
 /// nginx's `create_request`: the frame and, when it has been read, the body.
@@ -27,9 +27,12 @@ pub unsafe extern "C" fn create_request(r: *mut ngx_http_request_t) -> ngx_int_t
     })
 }
 
-fn write(r: Request, exchange: &Exchange) -> Option<()> {
+fn write(r: Request, exchange: &mut Exchange) -> Option<()> {
+    exchange.head_only = r.get().method == NGX_HTTP_HEAD as usize && !keeps_body(r);
+    // SAFETY: a live request whose upstream has its configuration.
+    let passed = unsafe { (*(*r.upstream()).conf).pass_request_body != 0 };
     let unbuffered = r.request_body_no_buffering();
-    let has_body = unbuffered || !r.body().is_null();
+    let has_body = passed && (unbuffered || !r.body().is_null());
     let frame = encode(r, exchange, has_body, unbuffered)?;
     // SAFETY: the request's pool outlives the chain.
     let mut out = unsafe { chain_of(r.pool()) };
@@ -51,6 +54,21 @@ fn write(r: Request, exchange: &Exchange) -> Option<()> {
     Some(())
 }
 
+/// Whether nginx keeps the response to a HEAD request: that must have its body then, and is the
+/// response to GET. With `wsgi_map_head_to_get off` none is kept.
+fn keeps_body(r: Request) -> bool {
+    // SAFETY: this module's configuration of the request, and its upstream.
+    let (conf, u) =
+        unsafe { (&*r.location_conf::<LocationConf>(crate::module()), &mut *r.upstream()) };
+    let keeps = cache::is_cacheable(r) || u.store() != 0;
+    if keeps && conf.map_head_to_get() == MapHead::Off {
+        u.set_store(0);
+        cache::forgo(r);
+        return false;
+    }
+    keeps
+}
+
 fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option<Vec<u8>> {
     let target = &exchange.target;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
@@ -64,7 +82,7 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
             | flag(once, ONCE)
             | flag(target.reloading, RELOADING)
             | flag(conf.ignore_activity == 1, QUIET)
-            | flag(r.get().method == NGX_HTTP_HEAD as usize, HEAD_ONLY),
+            | flag(exchange.head_only, HEAD_ONLY),
         id: exchange.id,
         start_us: exchange.start_us,
         queue_us: exchange.queue_us,
@@ -73,7 +91,11 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
         script: &target.route.script,
         callable: &target.callable,
     });
-    environ::encode(r, conf, main.neighbours.as_ref()?, target, &mut encoder);
+    let asked = environ::Asked {
+        whole: r.get().method == NGX_HTTP_HEAD as usize && !exchange.head_only,
+        for_cache: cache::is_cacheable(r),
+    };
+    environ::encode(r, conf, main.neighbours.as_ref()?, target, &asked, &mut encoder);
     match encoder.finish() {
         Ok(frame) => Some(frame),
         Err(error) => {
@@ -93,6 +115,7 @@ pub unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t
         // SAFETY: as documented.
         let r = unsafe { Request::new(r) };
         let Some(exchange) = Exchange::of(r) else { return code::OK };
+        exchange.read_rest(r);
         if exchange.rejected {
             mark_rejected(r, exchange.attempts < REJECTIONS);
         }
@@ -139,7 +162,8 @@ pub unsafe extern "C" fn finalize_request(r: *mut ngx_http_request_t, _: ngx_int
         exchange.clock.ended.get_or_insert_with(now_msec);
         // SAFETY: the upstream of a live request; its connection, if there is one, is open.
         let connection = unsafe { (*r.upstream()).peer.connection.as_ref() };
-        if let (Some(connection), None) = (connection, exchange.outcome) {
+        // What nginx answers from its cache has been read with the same reader.
+        if let (Some(connection), None, false) = (connection, exchange.outcome, r.cached()) {
             exchange.read_last_lines(r, connection.fd);
         }
     });

@@ -85,6 +85,24 @@ impl Exchange {
         }
     }
 
+    /// Writes the LOG frames behind a response header whose body nobody will read: what nginx has
+    /// received already, and what is there.
+    pub(super) fn read_rest(&mut self, r: Request) {
+        if !self.head_seen || self.outcome.is_some() || r.cached() {
+            return;
+        }
+        // SAFETY: the upstream of a live request; its buffer holds what was received.
+        let (input, connection) = unsafe {
+            let u = &*r.upstream();
+            (received(&u.buffer), u.peer.connection.as_ref())
+        };
+        let mut at = 0;
+        while let Ok(Step::Data(_) | Step::Head) = self.step(input, &mut at, r.log()) {}
+        if let (Some(connection), None) = (connection, self.outcome) {
+            self.read_last_lines(r, connection.fd);
+        }
+    }
+
     /// How many bytes of a piece belong to the response: the announced Content-Length is never
     /// exceeded, nor is a body sent where HTTP has none.
     fn admit(&mut self, len: usize) -> usize {

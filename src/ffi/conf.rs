@@ -129,6 +129,13 @@ impl Unset for ngx_flag_t {
     }
 }
 
+/// File offsets.
+impl Unset for i64 {
+    fn is_unset(self) -> bool {
+        self == -1
+    }
+}
+
 impl Unset for usize {
     fn is_unset(self) -> bool {
         self == usize::MAX

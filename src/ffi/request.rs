@@ -19,8 +19,8 @@ use super::{bindings, bytes};
 pub struct Request(NonNull<ngx_http_request_t>);
 
 macro_rules! flags {
-    ($($(#[$doc:meta])* $get:ident;)*) => {
-        $($(#[$doc])*
+    ($($(#[$meta:meta])* $get:ident;)*) => {
+        $($(#[$meta])*
         pub fn $get(self) -> bool {
             // SAFETY: both bindings describe the same C struct; see build.rs.
             unsafe { (*self.0.as_ptr().cast::<bindings::ngx_http_request_s>()).$get() != 0 }
@@ -55,6 +55,15 @@ impl Request {
         request_body_no_buffering;
         /// nginx has led the request to another URL than the client's.
         internal;
+        /// The response comes from nginx's cache.
+        #[cfg(ngx_feature = "http_cache")]
+        cached;
+    }
+
+    /// There is no cache.
+    #[cfg(not(ngx_feature = "http_cache"))]
+    pub fn cached(self) -> bool {
+        false
     }
 
     /// Makes nginx hand the body on as it arrives.

@@ -3,14 +3,19 @@
 use nginx_sys::{
     ngx_hash_find, ngx_http_request_t, ngx_http_upstream_header_t, ngx_http_upstream_main_conf_t,
     ngx_http_upstream_module, ngx_int_t, ngx_list_push, ngx_table_elt_t, NGX_HTTP_BAD_REQUEST,
-    NGX_HTTP_HEAD, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_HTTP_OK,
+    NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_FOUND, NGX_HTTP_NOT_MODIFIED,
+    NGX_HTTP_NO_CONTENT, NGX_HTTP_OK, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_HTTP_TOO_MANY_REQUESTS,
+    NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429,
+    NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_503,
+    NGX_HTTP_UPSTREAM_FT_INVALID_HEADER,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{Head, Outcome};
 
 use super::{bad_frame, keep_alive, received, Step};
 use crate::conf::LocationConf;
-use crate::exchange::Exchange;
+use crate::dispatch::passes_on;
+use crate::exchange::{cache, serves_stale, Exchange};
 use crate::ffi::{code, guard, header_key, intercept, pool_copy, Request};
 
 /// Headers of the application that would break the framing of nginx's own response, or be taken
@@ -44,7 +49,7 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
         match exchange.step(input, &mut at, r.log()) {
             Ok(Step::Head) => {
                 let rc = accept_head(r, exchange);
-                if rc != code::OK || r.get().method != NGX_HTTP_HEAD as usize {
+                if rc != code::OK || !exchange.head_only {
                     break rc;
                 }
                 // Nothing but END follows; if it is here, the connection can be kept.
@@ -63,14 +68,22 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
             }
         }
     };
+    if rc == code::INVALID_HEADER {
+        exchange.failure = NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
+    }
     // SAFETY: at is within what was received. When all is used the buffer is free again: frames
     // are gathered elsewhere, so its size does not limit them.
     unsafe {
         (*buffer).pos = (*buffer).pos.add(at);
         if rc == code::AGAIN {
-            (*buffer).pos = (*buffer).start;
-            (*buffer).last = (*buffer).start;
+            (*buffer).pos = (*buffer).start.add(cache::header_start(r));
+            (*buffer).last = (*buffer).pos;
         }
+    }
+    if rc == code::OK
+        && cache::keep_head(r, buffer, exchange.frames.payload(), &input[at..]).is_none()
+    {
+        return code::ERROR;
     }
     rc
 }
@@ -94,7 +107,12 @@ fn starved(r: Request, exchange: &Exchange) -> ngx_int_t {
 
 /// The host said END while the header was awaited: to a HEAD request, or because the application
 /// failed.
-fn end_without_body(r: Request, exchange: &Exchange, outcome: Outcome, clean: bool) -> ngx_int_t {
+fn end_without_body(
+    r: Request,
+    exchange: &mut Exchange,
+    outcome: Outcome,
+    clean: bool,
+) -> ngx_int_t {
     if clean && !exchange.going_away {
         keep_alive(r);
     }
@@ -104,8 +122,32 @@ fn end_without_body(r: Request, exchange: &Exchange, outcome: Outcome, clean: bo
     if outcome == Outcome::Complete {
         ngx_log_error!(nginx_sys::NGX_LOG_ERR, r.log(), "upstream sent no response");
     }
+    if passes_status(r, exchange, NGX_HTTP_INTERNAL_SERVER_ERROR)
+        || serves_stale(r, NGX_HTTP_UPSTREAM_FT_HTTP_500)
+    {
+        // SAFETY: a live upstream. nginx takes this for a response, which it does not pass on.
+        unsafe { (*r.upstream()).headers_in.status_n = NGX_HTTP_INTERNAL_SERVER_ERROR as usize };
+        return code::OK;
+    }
     // nginx answers 500.
     code::ERROR
+}
+
+/// Notes an answer that `wsgi_next_upstream` may name, and tells nginx whether another process is
+/// to be asked.
+fn passes_status(r: Request, exchange: &mut Exchange, status: u32) -> bool {
+    exchange.failure = match status {
+        NGX_HTTP_INTERNAL_SERVER_ERROR => NGX_HTTP_UPSTREAM_FT_HTTP_500,
+        NGX_HTTP_SERVICE_UNAVAILABLE => NGX_HTTP_UPSTREAM_FT_HTTP_503,
+        NGX_HTTP_FORBIDDEN => NGX_HTTP_UPSTREAM_FT_HTTP_403,
+        NGX_HTTP_NOT_FOUND => NGX_HTTP_UPSTREAM_FT_HTTP_404,
+        NGX_HTTP_TOO_MANY_REQUESTS => NGX_HTTP_UPSTREAM_FT_HTTP_429,
+        _ => return false,
+    };
+    let passes = passes_on(exchange, exchange.failure);
+    // SAFETY: a live upstream. For the sake of a status nginx wants more than one try to be left.
+    unsafe { (*r.upstream()).peer.tries = if passes { 2 } else { 1 } };
+    passes
 }
 
 /// Takes over status and headers of a RESPONSE frame.
@@ -178,6 +220,9 @@ fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
         }
     }
     exchange.bodyless = bodyless;
+    if !r.cached() {
+        passes_status(r, exchange, status);
+    }
     code::OK
 }
 
