@@ -232,3 +232,121 @@ location = /page { root @DIR@; ssi on; ssi_types text/plain; default_type text/p
 --- request
 GET /page
 --- response_body_like: slept.*504.*end|504.*slept.*end
+
+
+
+=== TEST 13: wsgi_temp_path
+--- app
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'%07d\n' % n * 64 for n in range(1000)]
+--- config
+wsgi_buffers 2 4k;
+wsgi_busy_buffers_size 4k;
+wsgi_temp_path @DIR@/held 1 2;
+wsgi_temp_file_write_size 8k;
+limit_rate 300k;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- request
+GET /
+--- response_body_filters
+md5_hex
+--- response_body eval
+use Digest::MD5 'md5_hex';
+md5_hex(join "", map { sprintf("%07d\n", $_) x 64 } 0 .. 999)
+--- error_log eval
+qr{buffered to a temporary file \S+/held/\d/\d\d/\d{10} }
+
+
+
+=== TEST 14: wsgi_limit_rate
+--- app
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'x' * 30000]
+--- http_config
+log_format took 'took $upstream_response_time';
+--- config
+wsgi_buffer_size 4k;
+wsgi_buffers 2 4k;
+wsgi_busy_buffers_size 4k;
+wsgi_limit_rate 15k;
+access_log logs/access.log took;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- request
+GET /
+--- response_body eval: "x" x 30000
+--- access_log eval: qr/took [1-9]/
+
+
+
+=== TEST 15: wsgi_ignore_client_abort
+--- app
+import time
+
+def application(environ, start_response):
+    time.sleep(1)
+    print('not disturbed')
+    start_response('200 OK', [])
+    return [b'ok\n']
+--- config
+wsgi_ignore_client_abort on;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- request
+GET /
+--- timeout: 300ms
+--- abort
+--- wait: 1.5
+--- ignore_response
+--- error_log
+not disturbed
+--- no_error_log
+so upstream connection is closed too
+
+
+
+=== TEST 16: wsgi_send_timeout
+--- app
+import time
+
+def application(environ, start_response):
+    time.sleep(2)
+    start_response('200 OK', [])
+    return [b'late\n']
+--- config
+wsgi_send_timeout 300ms;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- request eval
+"POST /\n" . "x" x (4 << 20)
+--- error_code: 504
+--- error_log
+upstream timed out
+
+
+
+=== TEST 17: a wsgi_temp_file_write_size that holds no buffer
+--- config_error
+wsgi_temp_file_write_size 1k;
+server { }
+--- error: "wsgi_temp_file_write_size" must be equal to or greater than the maximum of the value of "wsgi_buffer_size" and one of the "wsgi_buffers"
+
+
+
+=== TEST 18: a wsgi_connect_timeout that is no time
+--- config_error
+wsgi_connect_timeout soon;
+--- error: "wsgi_connect_timeout" directive invalid value
+
+
+
+=== TEST 19: wsgi_script_reloading is a flag
+--- config_error
+wsgi_script_reloading maybe;
+--- error: invalid value "maybe" in "wsgi_script_reloading" directive, it must be "on" or "off"
+
+
+
+=== TEST 20: wsgi_ignore_activity is a flag
+--- config_error
+wsgi_ignore_activity maybe;
+--- error: invalid value "maybe" in "wsgi_ignore_activity" directive, it must be "on" or "off"

@@ -24,6 +24,7 @@ wsgi_cache_path $ENV{TEST_NGINX_HTML_DIR}/cache levels=1:2 keys_zone=zone:1m $zo
 END
         $block->set_value(config => <<'END' . $block->config);
 wsgi_cache zone;
+wsgi_temp_path $TEST_NGINX_HTML_DIR/temp;
 add_header X-Cache $upstream_cache_status always;
 END
     }

@@ -12,9 +12,10 @@ __DATA__
 --- config
 location /app {
     wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
-    wsgi_store @DIR@/stored$uri;
+    wsgi_store @DIR@/temp/stored$uri;
 }
-location /stored { root @DIR@; default_type text/plain; }
+wsgi_temp_path @DIR@/temp;
+location /stored { root @DIR@/temp; default_type text/plain; }
 --- request eval
 ["GET /stored/app/page", "GET /app/page", "GET /stored/app/page", "HEAD /app/head", "GET /stored/app/head"]
 --- error_code eval
@@ -28,13 +29,14 @@ location /stored { root @DIR@; default_type text/plain; }
 --- app
 @REPLY of the application@
 --- config
-root @DIR@/stored;
+root @DIR@/temp/stored;
 wsgi_store on;
 location /app {
     wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
     location /app/off { wsgi_store off; }
 }
-location /stored { root @DIR@; default_type text/plain; }
+wsgi_temp_path @DIR@/temp;
+location /stored { root @DIR@/temp; default_type text/plain; }
 --- request eval
 ["GET /app/page", "GET /stored/app/page", "GET /app/off", "GET /stored/app/off"]
 --- error_code eval
@@ -54,9 +56,10 @@ def application(environ, start_response):
 --- config
 location /app {
     wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
-    wsgi_store @DIR@/stored$uri;
+    wsgi_store @DIR@/temp/stored$uri;
 }
-location /stored { root @DIR@; default_type text/plain; }
+wsgi_temp_path @DIR@/temp;
+location /stored { root @DIR@/temp; default_type text/plain; }
 --- request eval
 ["HEAD /app/short", "GET /stored/app/short", "HEAD /app/404?404", "GET /stored/app/404"]
 --- error_code eval
@@ -73,10 +76,11 @@ def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
     root = os.path.dirname(__file__)
     return [' '.join('%s %o' % (os.path.basename(path), os.stat(path).st_mode & 0o777)
-        for path in sorted(glob.glob(root + '/stored/app/*'))).encode()]
+        for path in sorted(glob.glob(root + '/temp/stored/app/*'))).encode()]
 --- config
 wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
-wsgi_store @DIR@/stored$uri;
+wsgi_temp_path @DIR@/temp;
+wsgi_store @DIR@/temp/stored$uri;
 location /app/b { wsgi_store_access user:rw group:rw all:r; }
 location /app/list { wsgi_store off; }
 --- request eval
