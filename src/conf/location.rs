@@ -47,7 +47,7 @@ pub struct LocationConf {
     pub access: AccessConf,
     pub next_upstream: NextUpstream,
     pub store: Option<bool>,
-    #[cfg(ngx_feature = "http_cache")]
+    /// Never on in an nginx without its cache.
     pub cache: Option<bool>,
     #[cfg(ngx_feature = "http_cache")]
     pub cache_key: Option<Value>,
@@ -88,7 +88,6 @@ impl Default for LocationConf {
             access: AccessConf::default(),
             next_upstream: NextUpstream::default(),
             store: None,
-            #[cfg(ngx_feature = "http_cache")]
             cache: None,
             #[cfg(ngx_feature = "http_cache")]
             cache_key: None,

@@ -37,6 +37,7 @@ impl Value {
     }
 
     /// What nginx's own code evaluates.
+    #[cfg(ngx_feature = "http_cache")]
     pub fn as_ptr(self) -> *mut ngx_http_complex_value_t {
         self.0.as_ptr()
     }
