@@ -1,4 +1,4 @@
-"""The documents know every directive, with its contexts, and a test in t/ uses each."""
+"""The documents know every directive, with its contexts and default, and a test in t/ uses each."""
 
 import re
 
@@ -11,6 +11,8 @@ CONTEXTS = {
     "M": {"http"},
     "M | S": {"http", "server"},
     "ANY": {"http", "server", "location"},
+    "NGX_HTTP_LOC_CONF": {"location"},
+    "ANY_AND_LIMIT": {"http", "server", "location", "limit_except"},
     "ANY_AND_IF": {"http", "server", "location", "if in location", "limit_except"},
 }
 # What the table's constructors say by themselves.
@@ -19,10 +21,10 @@ IMPLIED = {"switch": "M", "family": "ANY", "words": "ANY"}
 
 def in_the_module():
     """Names and contexts of the table of directives."""
-    start = TABLE.index("pub static mut COMMANDS")
+    start = TABLE.index("\ncommands![")
     table = TABLE[start : TABLE.index("\n];", start)]
     found = {}
-    entry = r'(\w+)\(\s*c"(wsgi_\w+)",\s*(M \| S|ANY_AND_IF|ANY|M)?\b'
+    entry = r'(\w+)\(\s*c"(wsgi_\w+)",\s*(M \| S|M|ANY\w*|NGX_HTTP_\w+)?\b'
     for constructor, name, place in re.findall(entry, table):
         assert name not in found, name
         found[name] = CONTEXTS[place or IMPLIED[constructor]]
@@ -51,7 +53,7 @@ def in_the_document():
     for _, heading, text in sections():
         if heading.startswith("wsgi_"):
             where = re.search(r"^\| Context \| (.*) \|$", text, re.M)
-            assert where, heading
+            assert where and re.search(r"^\| Default \| .+ \|$", text, re.M), heading
             for name in re.findall(r"wsgi_\w+", heading):
                 add(name, contexts(where.group(1)))
             continue
@@ -61,6 +63,7 @@ def in_the_document():
             cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             if cells and cells[0] == "directive":
                 column = cells.index("context") if "context" in cells else None
+                assert "default" in cells or "what applies" in cells, line
             elif cells and cells[0].startswith("`wsgi_"):
                 name = re.match(r"`(wsgi_\w+)", cells[0]).group(1)
                 assert column or common, f"no contexts for {name}"
