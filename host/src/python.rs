@@ -17,7 +17,7 @@ mod watch;
 use std::collections::hash_map::{Entry, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::ffi;
 use thiserror::Error;
@@ -80,6 +80,8 @@ pub struct RequestThread {
     id: u32,
     place: Arc<Place>,
     states: HashMap<*const Interpreter, ThreadState>,
+    /// The last request's wait for the GIL.
+    waited: Duration,
 }
 
 impl Runtime {
@@ -150,7 +152,13 @@ impl Runtime {
     pub fn thread(self: &Arc<Self>, id: u32) -> RequestThread {
         let place = Arc::new(Place::default());
         lock(&self.places).insert(id, Arc::clone(&place));
-        RequestThread { runtime: Arc::clone(self), id, place, states: HashMap::new() }
+        RequestThread {
+            runtime: Arc::clone(self),
+            id,
+            place,
+            states: HashMap::new(),
+            waited: Duration::ZERO,
+        }
     }
 
     /// The scripts to load before any request.
@@ -262,7 +270,9 @@ impl Runtime {
 impl RequestThread {
     /// Runs the application for one request. Never panics; says how the exchange is to end.
     pub fn serve(&mut self, request: &Request<'_>, exchange: &Arc<dyn Exchange>) -> Outcome {
-        let served = catch_unwind(AssertUnwindSafe(|| self.run(request, exchange)));
+        let mut waited = Duration::ZERO;
+        let served = catch_unwind(AssertUnwindSafe(|| self.run(request, exchange, &mut waited)));
+        self.waited = waited;
         if self.runtime.config.run_once && !matches!(served, Ok(Ok(Outcome::Rejected))) {
             self.runtime.succession().into_iter().for_each(Succession::spend);
         }
@@ -279,6 +289,11 @@ impl RequestThread {
         }
     }
 
+    /// How long the last request waited for the GIL before it ran.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Tells the subscribers in every interpreter of a signal.
     pub fn publish_signal(&mut self, name: &str, number: i32) {
         let runtime = Arc::clone(&self.runtime);
@@ -293,6 +308,7 @@ impl RequestThread {
         &mut self,
         request: &Request<'_>,
         exchange: &Arc<dyn Exchange>,
+        waited: &mut Duration,
     ) -> Result<Outcome, String> {
         let group = String::from_utf8_lossy(request.application_group);
         let (runtime, id, place) = (Arc::clone(&self.runtime), self.id, Arc::clone(&self.place));
@@ -301,7 +317,9 @@ impl RequestThread {
         if interpreter.is_observed() {
             gil::start();
         }
+        let since = Instant::now();
         let attached = state.attach();
+        *waited = since.elapsed();
         // Dropped before the attachment.
         let _running = place.enter(&interpreter);
         let py = attached.py();

@@ -1,8 +1,8 @@
 //! A host: threads that serve exchanges over unix stream sockets.
 //!
-//! One epoll instance holds every idle connection, armed for one event at a time; an idle request
-//! thread waits in it itself, so the thread that has finished takes up the next request without
-//! another thread in between. A thread owns a connection from its event until it arms it again.
+//! One epoll instance tells of all connections, edge-triggered. The request thread whose turn it is
+//! waits in it itself, so a thread that has finished takes up the next request without another thread
+//! in between. A thread owns a connection from the event that it claims until it releases it.
 
 mod activity;
 mod body;
@@ -14,6 +14,7 @@ mod registry;
 mod request;
 mod serve;
 mod socket;
+mod turn;
 mod worker;
 mod writer;
 

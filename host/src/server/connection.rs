@@ -1,13 +1,20 @@
 //! One connection from nginx: its two halves and what has become of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::body::Body;
 use super::socket::Socket;
 use super::writer::Writer;
 use crate::config::ConnectionConfig;
+
+/// Nobody reads requests from the connection.
+const IDLE: u8 = 0;
+/// A thread does.
+const OWNED: u8 = 1;
+/// A thread does, and there has been another event since.
+const CALLED: u8 = 2;
 
 /// A connection. The halves have locks of their own: a thread that reads input and one that writes
 /// output do not wait for each other.
@@ -19,6 +26,8 @@ pub struct Connection {
     pub header_line_max: usize,
     lost: AtomicBool,
     registered: AtomicBool,
+    /// [`IDLE`], [`OWNED`] or [`CALLED`].
+    owner: AtomicU8,
     body: Mutex<Body>,
     writer: Mutex<Writer>,
 }
@@ -31,6 +40,7 @@ impl Connection {
             header_line_max: config.header_line.unwrap_or(usize::MAX),
             lost: AtomicBool::new(false),
             registered: AtomicBool::new(false),
+            owner: AtomicU8::new(IDLE),
             body: Mutex::new(Body::new()),
             writer: Mutex::new(Writer::new()),
         }
@@ -64,6 +74,19 @@ impl Connection {
         self.registered.load(Ordering::Relaxed)
     }
 
+    /// Takes the connection after an event. `false` when another thread has it, which will look again.
+    pub fn claim(&self) -> bool {
+        let claim = |owner| Some(if owner == IDLE { OWNED } else { CALLED });
+        self.owner.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim) == Ok(IDLE)
+    }
+
+    /// Gives the connection back. `false` when there has been an event meanwhile: it is still the
+    /// caller's, who has to look again.
+    pub fn release(&self) -> bool {
+        let release = |owner| Some(if owner == CALLED { OWNED } else { IDLE });
+        self.owner.fetch_update(Ordering::AcqRel, Ordering::Acquire, release) != Ok(CALLED)
+    }
+
     /// Whether an exchange is running; also while its thread is busy writing.
     pub fn writer_is_open(&self) -> bool {
         match self.writer.try_lock() {
@@ -90,5 +113,23 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn an_event_for_an_owned_connection_is_not_forgotten() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::new(2, ours.into(), &ConnectionConfig::default());
+        assert!(connection.claim());
+        assert!(!connection.claim());
+        assert!(!connection.claim());
+        assert!(!connection.release());
+        assert!(connection.release());
+        assert!(connection.claim() && connection.release());
     }
 }

@@ -1,5 +1,6 @@
 //! A host's connections, its listener and its threads.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -17,6 +18,7 @@ use super::activity::Activity;
 use super::connection::Connection;
 use super::registry::Registry;
 use super::serve::Serve;
+use super::turn::Turn;
 use super::worker;
 use crate::config::ConnectionConfig;
 use crate::scoreboard::Reports;
@@ -26,6 +28,9 @@ const STACK: usize = 8 << 20;
 
 /// Pause of the accepting thread when the process is out of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Events that the leader takes from the kernel at once.
+const EVENTS: usize = 32;
 
 const END: u64 = 0;
 const LISTENER: u64 = 1;
@@ -79,6 +84,10 @@ pub struct Host {
 /// What the threads of a host share.
 pub(super) struct Shared {
     epoll: Epoll,
+    /// Events that have been taken from the kernel and not been seen to yet.
+    events: Mutex<VecDeque<u64>>,
+    /// Who waits for more.
+    pub turn: Turn,
     ended: EventFd,
     listener: Option<UnixListener>,
     allowed_uids: Vec<u32>,
@@ -112,6 +121,8 @@ impl Host {
         let listener = config.listener.map(UnixListener::from);
         let shared = Shared {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: Mutex::default(),
+            turn: Turn::new()?,
             ended: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             listener,
             allowed_uids: config.allowed_uids,
@@ -130,7 +141,7 @@ impl Host {
         shared.epoll.add(&shared.ended, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
         if let Some(listener) = &shared.listener {
             listener.set_nonblocking(true)?;
-            shared.epoll.add(listener, once(LISTENER))?;
+            shared.epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
         }
         Ok(Host { shared: Arc::new(shared), threads: Mutex::new(Vec::new()) })
     }
@@ -171,7 +182,7 @@ impl Host {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let connection = self.shared.registry.add(socket);
-        self.shared.arm(&connection).inspect_err(|_| self.shared.close(&connection))?;
+        self.shared.register(&connection).inspect_err(|_| self.shared.close(&connection))?;
         Ok(())
     }
 
@@ -228,30 +239,40 @@ impl Shared {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Waits for something to do.
+    /// Waits for something to do, as the leader does. A connection is the caller's.
     pub fn wait(&self) -> Wake {
-        let mut events = [EpollEvent::empty()];
         loop {
-            match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            let next = lock(&self.events).pop_front();
+            match next {
                 _ if self.is_over() => return Wake::End,
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => match events[0].data() {
-                    END => return Wake::End,
-                    LISTENER => return Wake::Accept,
-                    token => match self.registry.get(token) {
-                        Some(connection) => return Wake::Connection(connection),
-                        None => tracing::debug!("event for a closed connection"),
-                    },
-                },
-                Err(errno) => {
-                    tracing::error!(level = 2u64, "epoll_wait() failed: {}", errno.desc());
-                    return Wake::End;
+                None => {
+                    if let Err(errno) = self.wait_for_events() {
+                        tracing::error!(level = 2u64, "epoll_wait() failed: {}", errno.desc());
+                        return Wake::End;
+                    }
                 }
+                Some(END) => return Wake::End,
+                Some(LISTENER) => return Wake::Accept,
+                Some(token) => match self.registry.get(token) {
+                    Some(connection) if connection.claim() => return Wake::Connection(connection),
+                    Some(_) => {}
+                    None => tracing::debug!("event for a closed connection"),
+                },
             }
         }
     }
 
-    /// Accepts one connection and lets another thread accept the next.
+    fn wait_for_events(&self) -> Result<(), Errno> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            Ok(count) => lock(&self.events).extend(events[..count].iter().map(EpollEvent::data)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        Ok(())
+    }
+
+    /// Accepts one connection, which is the caller's then.
     pub fn accept(&self) -> Option<Arc<Connection>> {
         let listener = self.listener.as_ref()?;
         let accepted = listener.accept();
@@ -262,11 +283,11 @@ impl Shared {
                 thread::sleep(EXHAUSTED_PAUSE);
             }
         }
-        // Also while draining: nginx may have been on its way. Cannot fail, the listener stays
-        // registered.
-        let _ = self.epoll.modify(listener, &mut once(LISTENER));
+        // Also while draining: nginx may have been on its way.
         let socket = OwnedFd::from(accepted.ok()?.0);
-        self.is_welcome(&socket).then(|| self.registry.add(socket))
+        let connection = self.is_welcome(&socket).then(|| self.registry.add(socket))?;
+        connection.claim();
+        Some(connection)
     }
 
     fn is_welcome(&self, socket: &OwnedFd) -> bool {
@@ -291,14 +312,13 @@ impl Shared {
         }
     }
 
-    /// Gives a connection back to epoll; it belongs to whichever thread its next event wakes.
-    pub fn arm(&self, connection: &Connection) -> Result<(), Errno> {
-        let mut event = once(connection.token);
-        if connection.register() {
-            self.epoll.add(connection, event)
-        } else {
-            self.epoll.modify(connection, &mut event)
+    /// Has epoll tell of a connection, from the first time on.
+    pub fn register(&self, connection: &Connection) -> Result<(), Errno> {
+        if !connection.register() {
+            return Ok(());
         }
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+        self.epoll.add(connection, EpollEvent::new(flags, connection.token))
     }
 
     /// Ends a connection that the caller owns.
@@ -335,6 +355,7 @@ impl Shared {
         self.over.store(true, Ordering::SeqCst);
         // Cannot fail: the counter is far from its limit. It stays set and wakes every thread.
         let _ = self.ended.write(1);
+        self.turn.end();
     }
 
     fn wait_for_threads(&self, timeout: Option<Duration>) -> bool {
@@ -364,11 +385,6 @@ impl Drop for Ticket {
         self.0.left.notify_all();
         self.0.activity.wake();
     }
-}
-
-fn once(token: u64) -> EpollEvent {
-    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
-    EpollEvent::new(flags, token)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

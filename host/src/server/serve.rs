@@ -1,6 +1,7 @@
 //! What a request thread serves with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::exchange::Exchange;
 use crate::log::Level;
@@ -11,11 +12,20 @@ use crate::wire::{Outcome, Request};
 pub trait Serve {
     /// Runs one request and says how the exchange is to end.
     fn serve(&mut self, request: &Request<'_>, exchange: &Arc<dyn Exchange>) -> Outcome;
+
+    /// How long the last request waited for what only one thread can have at a time.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 impl Serve for RequestThread {
     fn serve(&mut self, request: &Request<'_>, exchange: &Arc<dyn Exchange>) -> Outcome {
         RequestThread::serve(self, request, exchange)
+    }
+
+    fn waited(&self) -> Duration {
+        RequestThread::waited(self)
     }
 }
 

@@ -19,19 +19,22 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until the host is over.
 pub fn run(shared: &Shared, index: usize, serve: Box<dyn Serve>) {
-    let mut worker =
-        Worker { shared, index, serve, buffer: RequestBuffer::new(), line: Vec::new() };
+    let (buffer, line) = (RequestBuffer::new(), Vec::new());
+    let mut worker = Worker { shared, index, serve, buffer, line, served: 0 };
     shared.activity.enter(index);
-    loop {
-        match shared.wait() {
+    while let Some(lead) = shared.turn.lead(index) {
+        let wake = shared.wait();
+        let learns = lead.is_prompt();
+        shared.turn.take_up(index);
+        let connection = match wake {
             Wake::End => return,
-            Wake::Connection(connection) => worker.attend(&connection),
+            Wake::Connection(connection) => Some(connection),
             // nginx connects when it has a request, which is likely to be there already.
-            Wake::Accept => {
-                if let Some(connection) = shared.accept() {
-                    worker.attend(&connection);
-                }
-            }
+            Wake::Accept => shared.accept(),
+        };
+        let requests = connection.map_or(0, |connection| worker.attend(&connection));
+        if learns && requests == 1 {
+            shared.turn.learn(worker.serve.waited());
         }
     }
 }
@@ -42,11 +45,30 @@ struct Worker<'a> {
     serve: Box<dyn Serve>,
     buffer: RequestBuffer,
     line: Vec<u8>,
+    /// Requests so far.
+    served: usize,
 }
 
 impl Worker<'_> {
-    /// Serves the connection's next request if it is there, and gives the connection back.
-    fn attend(&mut self, connection: &Arc<Connection>) {
+    /// Serves the connection's requests that are there, and gives the connection back. How many there
+    /// were.
+    fn attend(&mut self, connection: &Arc<Connection>) -> usize {
+        let before = self.served;
+        while self.serve_next(connection) {
+            if let Err(errno) = self.shared.register(connection) {
+                tracing::error!("epoll_ctl() failed: {}", errno.desc());
+                break;
+            }
+            if connection.release() {
+                return self.served - before;
+            }
+        }
+        self.shared.close(connection);
+        self.served - before
+    }
+
+    /// Serves the next request if it is there; whether the connection stays.
+    fn serve_next(&mut self, connection: &Arc<Connection>) -> bool {
         let keep = match self.buffer.read(&connection.socket) {
             Ok(Next::Nothing) => Ok(true),
             Ok(Next::Closed) => Ok(false),
@@ -58,16 +80,13 @@ impl Worker<'_> {
             false
         });
         if !keep || self.shared.is_over() {
-            return self.shared.close(connection);
+            return false;
         }
         if self.shared.is_draining() {
             // Whoever began to drain may have passed by while an exchange was being written.
             connection.go_away();
         }
-        if let Err(errno) = self.shared.arm(connection) {
-            tracing::error!("epoll_ctl() failed: {}", errno.desc());
-            self.shared.close(connection);
-        }
+        true
     }
 
     /// Runs one exchange; whether the connection is good for another.
@@ -83,6 +102,7 @@ impl Worker<'_> {
         shared.reports.take_up(shared.process, self.index, request.id, now_us(), &self.line);
         let exchange: Arc<dyn Exchange> = Arc::clone(&served) as _;
         let outcome = self.serve.serve(&request, &exchange);
+        self.served += 1;
         let bad = connection.body().bad_frame();
         served.finish(outcome, shared.is_draining());
         shared.reports.lay_down(shared.process, self.index);
