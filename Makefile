@@ -64,7 +64,7 @@ valgrind: build ## memory errors and leaks, under valgrind's memcheck
 check: ## formatting, lints, licences
 	scripts/check
 
-bench: build ## cost of a request, beside nginx with uWSGI
+bench: build ## cost of a request, beside other servers (ARGS=--quick, scale or budget for less or else)
 	bench/run $(ARGS)
 
 soak: build ## the load tests in full size

@@ -1,0 +1,85 @@
+"""Who is measured, and how each is started. How they are configured is in peers/."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TEMPLATES = Path(__file__).resolve().parent / "peers"
+NGINX = ("@nginx@", "-p", "@dir@", "-e", "@dir@/error.log", "-c", "@dir@/nginx.conf")
+APACHE = ("@apache@", "-DFOREGROUND", "-f", "@dir@/apache.conf")
+GUNICORN = ("@venv@/bin/gunicorn", "-c", "@dir@/gunicorn.py", "--no-control-socket", "@application@:application")
+# nginx's connections may be idle for 50 seconds; by default granian would close them after 30.
+# Its threads would end as soon, and be made again in the next round.
+GRANIAN = (
+    *("@venv@/bin/granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--no-log", "--backlog", "1024"),
+    *("--workers", "@processes@", "--blocking-threads", "@threads@", "--blocking-threads-idle-timeout", "600"),
+    *("--http1-header-read-timeout", "60000", "--working-dir", "@applications@"),
+)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A kind of server. `files` has the templates of the files in its directory; @names@ in them are filled in."""
+
+    name: str
+    title: str
+    files: dict
+    frontend: tuple = ()
+    backend: tuple = ()
+    ours: bool = False
+    # Whether the workers are the processes that run the application.
+    embedded: bool = False
+
+
+def behind_nginx(name, title, peer, backend=(), files=(), **more):
+    return Peer(name, title, read("nginx.conf", *files) | {"peer.conf": template(peer)}, NGINX, backend, **more)
+
+
+def apache(name, title, **more):
+    return Peer(name, title, read("apache.conf") | {"peer.conf": template(f"{name}.conf")}, APACHE, **more)
+
+
+def read(*names):
+    return {name: template(name) for name in names}
+
+
+def template(name):
+    return (TEMPLATES / name).read_text()
+
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        behind_nginx("daemon", "ngx-wsgi, daemon", "daemon.conf", ours=True),
+        behind_nginx("embedded", "ngx-wsgi, embedded", "embedded.conf", ours=True, embedded=True),
+        behind_nginx(
+            "uwsgi",
+            "nginx + uWSGI",
+            "uwsgi.conf",
+            ("@venv@/bin/uwsgi", "--ini", "@dir@/uwsgi.ini"),
+            files=["uwsgi.ini"],
+        ),
+        behind_nginx("gunicorn", "nginx + gunicorn", "proxy.conf", GUNICORN, files=["gunicorn.py"]),
+        apache("mod_wsgi-daemon", "Apache + mod_wsgi, daemon"),
+        apache("mod_wsgi-embedded", "Apache + mod_wsgi, embedded (64 threads)", embedded=True),
+        behind_nginx(
+            "granian",
+            "nginx + granian",
+            "proxy.conf",
+            (*GRANIAN, "--uds", "@dir@/socket", "@application@:application"),
+        ),
+        Peer(
+            "granian-alone",
+            "granian alone",
+            {},
+            backend=(*GRANIAN, "--host", "127.0.0.1", "--port", "@port@", "@application@:application"),
+        ),
+        behind_nginx(
+            "bjoern",
+            "nginx + bjoern (1 thread)",
+            "proxy.conf",
+            ("@venv@/bin/python", "@dir@/bjoern_server.py"),
+            files=["bjoern_server.py"],
+        ),
+        behind_nginx("nginx", "nginx itself", "reference.conf"),
+    )
+}
