@@ -7,7 +7,6 @@
 mod authenticate;
 mod digest;
 mod nonces;
-mod question;
 pub mod settings;
 mod state;
 
@@ -30,7 +29,6 @@ use crate::ffi::{
 use nonces::{Nonces, Slot};
 use state::{Asked, State};
 
-pub use question::Question;
 pub use settings::AccessConf;
 
 const SERVER_ERROR: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
@@ -41,8 +39,8 @@ pub struct MainAccess {
     /// Whether any directive about access is there.
     pub used: bool,
     pub uses_digest: bool,
-    /// How many hooks there are.
-    pub hooks: usize,
+    /// How many scripts answer for passwords.
+    pub user_scripts: usize,
     remote_user: Option<Variable>,
     shared: Option<Shared>,
 }
@@ -50,7 +48,7 @@ pub struct MainAccess {
 /// What all workers know of Digest authentication.
 struct Shared {
     nonces: Nonces<SharedSlice<Slot>>,
-    /// For each hook 1 when it has answered with a SHA-256 hash last.
+    /// For each of those scripts 1 when it has answered with a SHA-256 hash last.
     sha256: SharedSlice<AtomicU8>,
 }
 
@@ -92,7 +90,7 @@ impl MainAccess {
         let mut key = [0; 32];
         std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut key)?;
         let slots = SharedSlice::new(nonces::SLOTS + 1)?;
-        let sha256 = SharedSlice::new(self.hooks)?;
+        let sha256 = SharedSlice::new(self.user_scripts)?;
         self.shared = Some(Shared { nonces: Nonces::new(key, slots), sha256 });
         Ok(())
     }

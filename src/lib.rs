@@ -7,6 +7,7 @@ mod conf;
 mod dispatch;
 mod exchange;
 mod ffi;
+mod hook;
 mod master;
 mod route;
 

@@ -10,10 +10,11 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::hook;
 
 use super::digest::{Algorithm, Credentials};
-use super::settings::{AccessConf, AuthType, Hook, Requirement};
+use super::settings::{AccessConf, AuthType, Requirement, UserScript};
 use super::state::{Asked, Identity, State};
 use super::{conf_of, main_of, Shared, SERVER_ERROR};
 use crate::ffi::{bytes, code, pool_copy, str_of, text, Request};
+use crate::hook::Answer;
 
 /// Why a request does not get on.
 enum Refusal {
@@ -42,7 +43,7 @@ struct Authentication<'a> {
     r: Request,
     conf: &'a AccessConf,
     state: &'a mut State,
-    script: &'a Hook,
+    script: &'a UserScript,
     realm: Vec<u8>,
 }
 
@@ -119,12 +120,8 @@ impl Authentication<'_> {
     }
 
     /// Asks a hook for something without which there is no answer but an error.
-    fn ask(
-        &mut self,
-        function: &str,
-        arguments: &[(&str, &[u8])],
-    ) -> Result<super::question::Answer, Refusal> {
-        match self.state.ask(self.r, self.script, function, arguments) {
+    fn ask(&mut self, function: &str, arguments: &[(&str, &[u8])]) -> Result<Answer, Refusal> {
+        match self.state.ask(self.r, &self.script.hook, function, arguments) {
             Asked::Pending => Err(Refusal::Pending),
             Asked::Answered(answer) => Ok(answer),
             Asked::Failed => Err(Refusal::Status(SERVER_ERROR)),
@@ -147,7 +144,7 @@ impl Authentication<'_> {
         let answer = self.ask(hook::CHECK_PASSWORD, &arguments)?;
         match answer.verdict {
             hook::YES => {
-                let name = answer.values.into_iter().next().unwrap_or_else(|| user.to_vec());
+                let name = answer.into_value().unwrap_or_else(|| user.to_vec());
                 Ok(Identity { user: name, auth_type: "Basic" })
             }
             hook::UNKNOWN => {
@@ -216,7 +213,7 @@ impl Authentication<'_> {
         let realm = self.realm.clone();
         let arguments: [(_, &[u8]); 2] = [(hook::USER, &credentials.user), (hook::REALM, &realm)];
         let answer = self.ask(hook::GET_REALM_HASH, &arguments)?;
-        let hash = match (answer.verdict, answer.values.into_iter().next()) {
+        let hash = match (answer.verdict, answer.into_value()) {
             (hook::YES, Some(hash)) => hash,
             _ => {
                 self.log(format_args!("user \"{}\" was not found", text(&credentials.user)));
@@ -283,7 +280,7 @@ impl Authentication<'_> {
             Asked::TimedOut => Err(Refusal::Status(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)),
             Asked::Failed => Err(UNPROVEN),
             Asked::Answered(answer) => {
-                let is_wanted = |group: &Vec<u8>| {
+                let is_wanted = |(_, group): &(Vec<u8>, Vec<u8>)| {
                     wanted.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(group))
                 };
                 Ok(answer.values.iter().any(is_wanted))

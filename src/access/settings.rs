@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::conf::{full_name, main_conf, set_once, LocationConf, Setting, Token, Value};
+use crate::conf::{main_conf, set_once, LocationConf, Value};
 use crate::ffi::{text, Conf, ConfigError};
+use crate::hook::Hook;
 
-/// A script with a hook, and the interpreter it runs in.
+/// A script that answers for passwords.
 #[derive(Debug)]
-pub struct Hook {
-    pub script: Vec<u8>,
-    pub application_group: Setting,
-    /// Its number among those that answer for passwords.
+pub struct UserScript {
+    pub hook: Hook,
+    /// Its number among those.
     pub number: usize,
 }
 
@@ -35,7 +35,7 @@ pub enum Requirement {
 pub struct AccessConf {
     /// `Some(None)`: switched off here.
     pub access_script: Option<Option<Rc<Hook>>>,
-    pub user_script: Option<Rc<Hook>>,
+    pub user_script: Option<Rc<UserScript>>,
     pub group_script: Option<Rc<Hook>>,
     pub auth_type: Option<AuthType>,
     pub auth_name: Option<Value>,
@@ -73,44 +73,33 @@ impl AccessConf {
     }
 }
 
-/// `path [application-group=...]`.
-fn hook(cf: Conf) -> Result<Rc<Hook>, ConfigError> {
-    let script = full_name(cf, cf.words()[1])?;
-    let mut application_group = Setting::Token(Token::Global);
-    if cf.words().len() > 2 {
-        let option = cf.word(2)?;
-        let invalid = || cf.error(format_args!("has invalid option \"{option}\""));
-        let value = option.strip_prefix("application-group=").ok_or_else(invalid)?;
-        application_group = Setting::compile(cf, value)?;
-        // There is no mounted application yet, and no environ (mod_wsgi semantics a.3).
-        let unfit = matches!(application_group, Setting::Token(Token::Resource | Token::Env(_)));
-        if value.is_empty() || unfit {
-            return Err(invalid());
-        }
-    }
-    let main = main_conf(cf).ok_or(ConfigError)?;
-    main.access.used = true;
-    main.access.hooks += 1;
-    Ok(Rc::new(Hook { script, application_group, number: main.access.hooks - 1 }))
+/// A script of one of the directives about access.
+fn hook(cf: Conf) -> Result<Hook, ConfigError> {
+    let hook = Hook::read(cf)?;
+    main_conf(cf).ok_or(ConfigError)?.access.used = true;
+    Ok(hook)
 }
 
 /// `wsgi_access_script path [application-group=...]`, or `off`.
 pub fn access_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let off = cf.words().len() == 2 && cf.word(1)? == "off";
-    let hook = if off { None } else { Some(hook(cf)?) };
+    let hook = Hook::read_or_off(cf)?.map(Rc::new);
+    main_conf(cf).ok_or(ConfigError)?.access.used |= hook.is_some();
     set_once(cf, &mut conf.access.access_script, hook)
 }
 
 /// `wsgi_auth_user_script path [application-group=...]`.
 pub fn auth_user_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let hook = hook(cf)?;
-    set_once(cf, &mut conf.access.user_script, hook)
+    let access = &mut main_conf(cf).ok_or(ConfigError)?.access;
+    let number = access.user_scripts;
+    access.user_scripts += 1;
+    set_once(cf, &mut conf.access.user_script, Rc::new(UserScript { hook, number }))
 }
 
 /// `wsgi_auth_group_script path [application-group=...]`.
 pub fn auth_group_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let hook = hook(cf)?;
-    set_once(cf, &mut conf.access.group_script, hook)
+    set_once(cf, &mut conf.access.group_script, Rc::new(hook))
 }
 
 /// `wsgi_auth_type basic|digest|off`.

@@ -6,17 +6,13 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::ptr::{fn_addr_eq, NonNull};
 
-use nginx_sys::{
-    ngx_handle_read_event, ngx_http_handler_pt, ngx_http_test_reading, ngx_post_event,
-    ngx_posted_events, ngx_table_elt_t,
-};
-use ngx_wsgi_host::wire::{self, BadFrame, RequestEncoder, AGAIN, HOOK, NO_BODY, RELOADING};
+use nginx_sys::{ngx_http_core_run_phases, ngx_http_handler_pt, ngx_table_elt_t};
+use ngx_wsgi_host::wire::RequestEncoder;
 
-use super::question::{Answer, Conclusion, Question};
-use super::settings::Hook;
 use crate::conf::LocationConf;
-use crate::exchange::{content_handler, encode_for_hook, evaluate_name, Target};
+use crate::exchange::{content_handler, encode_for_hook, Target};
 use crate::ffi::{bytes, guard, Request};
+use crate::hook::{Answer, Conclusion, Hook, Question};
 use crate::route::{collapse, mapped, Route};
 
 thread_local! {
@@ -90,19 +86,11 @@ impl State {
         arguments: &[(&str, &[u8])],
     ) -> Asked {
         if self.pending.is_none() {
-            let main = super::main_of(r);
-            let Some(generation) = &main.generation else { return Asked::Failed };
-            let encode = |id| encode(r, id, script, function, arguments);
-            let question = Question::ask(
-                r,
-                generation.dispatcher(main),
-                conf(r).upstream.read_timeout,
-                encode,
-            );
-            if question.outcome().is_none() {
-                watch_client(r);
+            let tell = |encoder: &mut RequestEncoder| tell(r, arguments, encoder);
+            self.pending = script.ask(r, function, run_phases, tell);
+            if self.pending.is_none() {
+                return Asked::Failed;
             }
-            self.pending = Some(question);
         }
         let outcome = self.pending.as_ref().and_then(|question| question.outcome().cloned());
         let Some(outcome) = outcome else { return Asked::Pending };
@@ -132,48 +120,16 @@ unsafe extern "C" fn on_end(data: *mut c_void) {
     });
 }
 
-/// Ends a request whose client goes away while a hook is asked.
-fn watch_client(r: Request) {
-    if conf(r).upstream.ignore_client_abort != 0 {
-        return;
-    }
-    // SAFETY: a live request whose header has been read; the handler only looks whether the client is
-    // still there.
-    unsafe {
-        let read = (*r.connection()).read;
-        (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
-        if (*read).ready() != 0 {
-            ngx_post_event(read, std::ptr::addr_of_mut!(ngx_posted_events));
-        } else {
-            ngx_handle_read_event(read, 0);
-        }
-    }
+/// nginx runs the phase again that has asked.
+fn run_phases(r: Request) {
+    // SAFETY: a live request that waits in a phase.
+    unsafe { ngx_http_core_run_phases(r.as_ptr()) };
 }
 
-fn conf<'a>(r: Request) -> &'a LocationConf {
+/// Writes the environ and the arguments of a hook.
+fn tell(r: Request, arguments: &[(&str, &[u8])], encoder: &mut RequestEncoder) {
     // SAFETY: this module's location configuration of the request, which lives as long as its cycle.
-    unsafe { &*r.location_conf::<LocationConf>(crate::module()) }
-}
-
-fn encode(
-    r: Request,
-    id: u64,
-    script: &Hook,
-    function: &str,
-    arguments: &[(&str, &[u8])],
-) -> Result<Vec<u8>, BadFrame> {
-    let conf = conf(r);
-    let application_group = evaluate_name(&script.application_group, r, conf, b"");
-    let reloading = if conf.script_reloading == 0 { 0 } else { RELOADING };
-    let mut encoder = RequestEncoder::new(&wire::Target {
-        // reload_required() is for applications.
-        flags: NO_BODY | AGAIN | HOOK | reloading,
-        id,
-        application_group: &application_group,
-        script: &script.script,
-        callable: function.as_bytes(),
-        ..wire::Target::default()
-    });
+    let conf = unsafe { &*r.location_conf::<LocationConf>(crate::module()) };
     let target = Target {
         route: route(r, conf),
         process_group: Vec::new(),
@@ -184,12 +140,11 @@ fn encode(
         jail: None,
     };
     if let Some(neighbours) = &super::main_of(r).neighbours {
-        encode_for_hook(r, neighbours, &target, &mut encoder);
+        encode_for_hook(r, neighbours, &target, encoder);
     }
     for (name, value) in arguments {
         encoder.entry(name.as_bytes(), value);
     }
-    encoder.finish()
 }
 
 /// Where the request leads: to an application, or to whatever else nginx has there.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
-use crate::access::Question;
 use crate::ffi::Request;
+use crate::hook::Question;
 
 /// What waits for a slot.
 pub enum Waiting {

@@ -15,9 +15,9 @@ use super::idle::IdlePool;
 use super::parked;
 use super::peer::ATTEMPTS;
 use super::queue::{Queue, Waiting};
-use crate::access::Question;
 use crate::exchange::Exchange;
 use crate::ffi::{guard, now_msec, Request};
+use crate::hook::Question;
 
 /// How often a waiting request looks whether its group has come to life.
 const LOOK_AGAIN_MS: usize = 1000;

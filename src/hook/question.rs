@@ -6,7 +6,8 @@ use std::ptr::NonNull;
 
 use nginx_sys::{
     ngx_connection_t, ngx_event_t, ngx_handle_read_event, ngx_handle_write_event,
-    ngx_http_core_run_phases, ngx_http_run_posted_requests,
+    ngx_http_run_posted_requests, ngx_http_test_reading, ngx_http_upstream_conf_t, ngx_post_event,
+    ngx_posted_events,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::log::Level;
@@ -25,7 +26,15 @@ const LAST_READS: usize = 16;
 pub struct Answer {
     /// One of [`ngx_wsgi_host::wire::hook`]'s.
     pub verdict: u16,
-    pub values: Vec<Vec<u8>>,
+    /// What came with it, by name.
+    pub values: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Answer {
+    /// The first of the values.
+    pub fn into_value(self) -> Option<Vec<u8>> {
+        self.values.into_iter().next().map(|(_, value)| value)
+    }
 }
 
 /// How a question came out.
@@ -38,9 +47,13 @@ pub enum Conclusion {
     TimedOut,
 }
 
+/// What a request does next when its question has an outcome.
+pub type GoOn = fn(Request);
+
 /// One question. Boxed and not moved while it is under way; dropping it calls it off.
 pub struct Question {
     request: Request,
+    go_on: GoOn,
     dispatcher: NonNull<Dispatcher>,
     id: u64,
     frame: Vec<u8>,
@@ -59,23 +72,26 @@ pub struct Question {
 }
 
 impl Question {
-    /// Asks what `encode` writes, given the question's number. Check [`Self::outcome`] afterwards: it
-    /// may have failed at once.
+    /// Asks what `encode` writes, given the question's number, under the location's time limit. Check
+    /// [`Self::outcome`] afterwards: it may have failed at once. Otherwise `go_on` is called when there
+    /// is an outcome; a client that goes away before ends the request, unless `conf` says otherwise.
     pub fn ask(
         r: Request,
         dispatcher: &Dispatcher,
-        timeout: usize,
+        conf: &ngx_http_upstream_conf_t,
+        go_on: GoOn,
         encode: impl FnOnce(u64) -> Result<Vec<u8>, BadFrame>,
     ) -> Box<Self> {
         let id = next_id();
         let frame = encode(id);
         let mut question = Box::new(Question {
             request: r,
+            go_on,
             dispatcher: NonNull::from(dispatcher),
             id,
             frame: Vec::new(),
             sent: 0,
-            timeout,
+            timeout: conf.read_timeout,
             timer: Timer::default(),
             ticket: None,
             lease: None,
@@ -91,6 +107,9 @@ impl Question {
                 dispatcher.begin_question(&mut question);
             }
             Err(error) => question.fail(&format!("it cannot be asked: {error}")),
+        }
+        if question.outcome.is_none() && conf.ignore_client_abort == 0 {
+            watch_client(r);
         }
         question
     }
@@ -231,7 +250,10 @@ impl Question {
                 }
                 Kind::Response => {
                     let head = Head::decode(payload)?;
-                    let values = head.headers().map(|(_, value)| value.to_vec()).collect();
+                    let values = head
+                        .headers()
+                        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                        .collect();
                     self.answer = Some(Answer { verdict: head.status, values });
                 }
                 Kind::End => end = Some(Outcome::decode(payload)?),
@@ -290,15 +312,27 @@ impl Question {
 }
 
 /// Has a request go on whose question has an outcome. The question may be gone afterwards.
-fn resume(r: Request) {
+fn resume(r: Request, go_on: GoOn) {
     let connection = r.connection();
     r.set_log_request();
     r.stop_watching_client();
-    // SAFETY: a live request that waits in a phase; its connection outlives it, and nginx allows the
-    // second call after the request's end.
+    go_on(r);
+    // SAFETY: a connection outlives its requests, and nginx allows this call after a request's end.
+    unsafe { ngx_http_run_posted_requests(connection) };
+}
+
+/// Ends a request whose client goes away while a hook is asked.
+fn watch_client(r: Request) {
+    // SAFETY: a live request whose header has been read; the handler only looks whether the client is
+    // still there.
     unsafe {
-        ngx_http_core_run_phases(r.as_ptr());
-        ngx_http_run_posted_requests(connection);
+        let read = (*r.connection()).read;
+        (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
+        if (*read).ready() != 0 {
+            ngx_post_event(read, std::ptr::addr_of_mut!(ngx_posted_events));
+        } else {
+            ngx_handle_read_event(read, 0);
+        }
     }
 }
 
@@ -314,10 +348,10 @@ unsafe fn change(question: NonNull<Question>, act: impl FnOnce(&mut Question)) {
         let question = unsafe { &mut *question.as_ptr() };
         question.request.set_log_request();
         act(question);
-        question.outcome.is_some().then_some(question.request)
+        question.outcome.is_some().then_some((question.request, question.go_on))
     };
-    if let Some(r) = over {
-        resume(r);
+    if let Some((r, go_on)) = over {
+        resume(r, go_on);
     }
 }
 
