@@ -6,6 +6,7 @@ mod cache;
 #[cfg(not(ngx_feature = "http_cache"))]
 #[path = "exchange/uncached.rs"]
 mod cache;
+mod dispatch_script;
 mod entries;
 mod environ;
 mod frames;
@@ -15,6 +16,7 @@ mod neighbours;
 mod proxies;
 mod request;
 mod response;
+mod target;
 mod tls;
 mod variables;
 

@@ -83,6 +83,15 @@ def test_chosen_groups(nginx):
     ask(nginx, "www.example.com")
 
 
+def test_chosen_by_a_script(nginx):
+    nginx.write("srv/site/site.wsgi", APP)
+    script = re.search(r"by a script -->.*?```python\n(.*?)```", DOCUMENT.read_text(), re.S)[1]
+    nginx.write("srv/site/dispatch.py", script)
+    start(nginx, "chosen by a script")
+    assert ask(nginx, "www.example.com", "/x").split()[0] == "'fast'"
+    assert ask(nginx, "www.example.com", "/reports/x").split()[0] == "'slow'"
+
+
 def ask_status(nginx, headers, path="/"):
     connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=30)
     connection.request("GET", path, headers={"Host": "www.example.com", **headers})

@@ -8,7 +8,7 @@
 //! u32 payload length | u8 kind | u8 flags | u16 zero
 //! ```
 //!
-//! A REQUEST with the flag [`HOOK`] is a question to a script about access; see [`hook`].
+//! A REQUEST with the flag [`HOOK`] is a question to a script; see [`hook`].
 //!
 //! A connection that closes without END is a failed response. Lengths are checked against
 //! [`limit`] before anything is allocated.

@@ -28,6 +28,7 @@ use super::value::Setting;
 use super::{handlers, obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
 use crate::access::settings as access;
 use crate::ffi::{conf_warn, enclosing_server, guard, Conf, ConfigError};
+use crate::hook::Hook;
 use crate::master::SocketNames;
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
@@ -191,6 +192,12 @@ commands![
         ANY_AND_IF,
         NGX_CONF_TAKE1,
         setter!(LocationConf, cmd_callable_object),
+    ),
+    local(
+        c"wsgi_dispatch_script",
+        ANY,
+        NGX_CONF_TAKE12,
+        setter!(LocationConf, cmd_dispatch_script),
     ),
     local(c"wsgi_param", ANY_AND_IF, NGX_CONF_TAKE23, setter!(LocationConf, cmd_param)),
     local(
@@ -543,6 +550,12 @@ fn cmd_callable_object(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigEr
         return Err(cf.error(format_args!("cannot be \"{}\"", cf.word(1)?)));
     }
     set_once(cf, &mut conf.callable, setting)
+}
+
+/// `wsgi_dispatch_script path [application-group=...]`, or `off`.
+fn cmd_dispatch_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let hook = Hook::read_or_off(cf)?.map(Rc::new);
+    set_once(cf, &mut conf.dispatch_script, hook)
 }
 
 fn cmd_param(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {

@@ -15,6 +15,7 @@ use super::value::Value;
 use crate::access::AccessConf;
 use crate::exchange::{Network, ProxyHeader};
 use crate::ffi::{merge, UNSET};
+use crate::hook::Hook;
 
 /// The settings of a location, and of the levels around it.
 pub struct LocationConf {
@@ -31,6 +32,8 @@ pub struct LocationConf {
     pub process_group: Option<Setting>,
     pub application_group: Option<Setting>,
     pub callable: Option<Setting>,
+    /// What has the last word on these three; `Some(None)`: switched off here.
+    pub dispatch_script: Option<Option<Rc<Hook>>>,
     /// The only groups that may be used, the empty name for embedded mode.
     pub restrict_process: Option<Rc<[String]>>,
     pub params: Rc<Vec<Param>>,
@@ -75,6 +78,7 @@ impl Default for LocationConf {
             process_group: None,
             application_group: None,
             callable: None,
+            dispatch_script: None,
             restrict_process: None,
             params: Rc::default(),
             trusted_proxy_headers: None,
@@ -121,6 +125,7 @@ impl Merge for LocationConf {
         inherit(&mut self.process_group, &outer.process_group);
         inherit(&mut self.application_group, &outer.application_group);
         inherit(&mut self.callable, &outer.callable);
+        inherit(&mut self.dispatch_script, &outer.dispatch_script);
         inherit(&mut self.restrict_process, &outer.restrict_process);
         inherit(&mut self.trusted_proxy_headers, &outer.trusted_proxy_headers);
         inherit(&mut self.trusted_proxies, &outer.trusted_proxies);

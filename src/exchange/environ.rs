@@ -18,6 +18,7 @@ use crate::ffi::{buf_size, bytes, code, Request};
 use crate::route::collapse;
 
 /// What nginx itself wants of the application.
+#[derive(Default)]
 pub struct Asked {
     /// A whole response to a HEAD request.
     pub whole: bool,

@@ -1,6 +1,5 @@
 //! The content handler: checks, names, and the hand-over to nginx's upstream code.
 
-use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +14,8 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::clock::now_us;
 
 use super::frames::FrameReader;
-use super::{body, names, request, response, Clock, Exchange, Target};
-use crate::conf::{GroupDefinition, LocationConf, MainConf, ScriptOptions, Setting, Token};
+use super::{body, dispatch_script, request, response, Clock, Exchange, Target};
+use crate::conf::{GroupDefinition, LocationConf, MainConf};
 use crate::dispatch::Place;
 use crate::ffi::{code, guard, str_of, text, Request, Timer};
 use crate::route::{check_owner, jail, Foreign, NoScript, Route};
@@ -71,31 +70,52 @@ pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_
     guard("the content handler", NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
         // SAFETY: as documented.
         let r = unsafe { Request::new(r) };
-        match prepare(r) {
-            Ok(()) => read_body(r),
+        match target(r) {
+            Ok(target) => match &confs(r).0.dispatch_script {
+                Some(Some(script)) => dispatch_script::ask(r, script, target),
+                _ => pass(r, target),
+            },
             // try_files has led to another URL since: that one is nginx's.
             Err(Refusal::NoAlias) => code::DECLINED,
-            Err(refusal) => {
-                ngx_log_error!(nginx_sys::NGX_LOG_ERR, r.log(), "{refusal}");
-                refusal.status() as ngx_int_t
-            }
+            Err(refusal) => refuse(r, &refusal),
         }
     })
 }
 
-fn prepare(r: Request) -> Result<(), Refusal> {
-    // SAFETY: this module's configurations of the request, which live as long as its cycle.
-    let (conf, main) = unsafe {
-        let location = r.location_conf::<LocationConf>(crate::module());
-        (&mut *location, &*r.main_conf::<MainConf>(crate::module()))
-    };
+/// Passes a request on to where it goes. Returns what a content handler returns.
+pub fn pass(r: Request, target: Target) -> ngx_int_t {
+    match prepare(r, target) {
+        Ok(()) => read_body(r),
+        Err(refusal) => refuse(r, &refusal),
+    }
+}
+
+fn refuse(r: Request, refusal: &Refusal) -> ngx_int_t {
+    ngx_log_error!(nginx_sys::NGX_LOG_ERR, r.log(), "{refusal}");
+    refusal.status() as ngx_int_t
+}
+
+/// This module's configurations of a request.
+pub fn confs<'a>(r: Request) -> (&'a LocationConf, &'a MainConf) {
+    let module = crate::module();
+    // SAFETY: both live as long as the request's cycle, and nobody changes them.
+    unsafe { (&*r.location_conf(module), &*r.main_conf(module)) }
+}
+
+/// Where a request goes as configured.
+fn target(r: Request) -> Result<Target, Refusal> {
+    let (conf, main) = confs(r);
     let mapped = crate::route::mapped(r, conf).ok_or(Refusal::NoAlias)?;
     let route = mapped.route(r)?;
     // A subrequest has the client's headers; its body, if any, was read before.
     if r.is_main() && r.chunked() && conf.chunked_request == 0 {
         return Err(Refusal::Chunked);
     }
-    let mut target = target(r, main, conf, mapped.options(), route);
+    Ok(Target::configured(r, main, conf, mapped.options(), route))
+}
+
+fn prepare(r: Request, mut target: Target) -> Result<(), Refusal> {
+    let (conf, main) = confs(r);
     let place = place(r, main, conf, &target.process_group)?;
     let group = match place {
         Place::Daemon(index) => Some(&main.groups[index]),
@@ -111,7 +131,7 @@ fn prepare(r: Request) -> Result<(), Refusal> {
     if !r.on_end(Some(on_end), exchange.as_ptr()) {
         return Err(Refusal::Memory);
     }
-    let upstream = upstream_conf(r, conf, group).ok_or(Refusal::Memory)?;
+    let upstream = upstream_conf(r, group).ok_or(Refusal::Memory)?;
     make_upstream(r, upstream)?;
     #[cfg(ngx_feature = "http_cache")]
     // SAFETY: the upstream was made; the main configuration lives as long as the cycle.
@@ -153,79 +173,20 @@ fn apply_group(group: &GroupDefinition, target: &mut Target) -> Result<(), Refus
 /// The location's configuration, with the group's own timeout where it has one.
 fn upstream_conf(
     r: Request,
-    conf: &mut LocationConf,
     group: Option<&GroupDefinition>,
 ) -> Option<NonNull<ngx_http_upstream_conf_t>> {
+    let conf = r.location_conf::<LocationConf>(crate::module());
+    // SAFETY: the request's location has one.
+    let upstream = NonNull::new(unsafe { std::ptr::addr_of_mut!((*conf).upstream) })?;
     let Some(seconds) = group.and_then(|group| group.options.socket_timeout) else {
-        return Some(NonNull::from(&mut conf.upstream));
+        return Some(upstream);
     };
-    let mut own = r.keep(conf.upstream)?;
+    let mut own = r.keep(confs(r).0.upstream)?;
     // SAFETY: a fresh copy in the request's pool that nobody else knows yet.
     let own_conf = unsafe { own.as_mut() };
     own_conf.read_timeout = seconds as usize * 1000;
     own_conf.send_timeout = seconds as usize * 1000;
     Some(own)
-}
-
-/// Effective names: the script's own options before the location's settings (semantics a.2).
-fn target(
-    r: Request,
-    main: &MainConf,
-    conf: &LocationConf,
-    options: &ScriptOptions,
-    route: Route,
-) -> Target {
-    // The URLs of a handler script are the client's choice, and each would have an interpreter.
-    let mut resource = Cow::Borrowed(match route.handled {
-        Some(_) => &route.script,
-        None => &route.script_name,
-    });
-    if !main.python.is_case_sensitive() {
-        resource.to_mut().make_ascii_lowercase();
-    }
-    let name = |own: &Option<Setting>, outer: &Option<Setting>, default: &Setting| {
-        let setting = own.as_ref().or(outer.as_ref()).unwrap_or(default);
-        names::evaluate(setting, r, conf, &resource)
-    };
-    let process_group =
-        name(&options.process_group, &conf.process_group, &Setting::Token(Token::Global));
-    let application_group =
-        name(&options.application_group, &conf.application_group, &Setting::Token(Token::Resource));
-    Target {
-        process_group,
-        application_group,
-        callable: match route.handled {
-            Some(_) => HANDLER.to_vec(),
-            None => callable(r, conf, options),
-        },
-        pass_authorization: options.pass_authorization.unwrap_or(conf.pass_authorization == 1),
-        reloading: conf.script_reloading != 0,
-        jail: None,
-        route,
-    }
-}
-
-/// The callable of a handler script.
-const HANDLER: &[u8] = b"handle_request";
-
-fn callable(r: Request, conf: &LocationConf, options: &ScriptOptions) -> Vec<u8> {
-    const DEFAULT: &[u8] = b"application";
-    if let Some(name) = &options.callable {
-        return name.as_bytes().to_vec();
-    }
-    let name = match &conf.callable {
-        None => return DEFAULT.to_vec(),
-        // A variable that does not exist falls back to the default, unlike in group names.
-        Some(Setting::Token(Token::Env(name))) => {
-            names::environment(name, r, conf).unwrap_or_default()
-        }
-        Some(setting) => names::evaluate(setting, r, conf, b""),
-    };
-    if name.is_empty() {
-        DEFAULT.to_vec()
-    } else {
-        name
-    }
 }
 
 fn place(r: Request, main: &MainConf, conf: &LocationConf, group: &[u8]) -> Result<Place, Refusal> {

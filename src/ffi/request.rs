@@ -75,6 +75,16 @@ impl Request {
         }
     }
 
+    /// Lets the request go on when the handler that nginx has called returns `NGX_DONE`. Whoever has it
+    /// go on later finalizes it.
+    pub fn hold(self) {
+        // SAFETY: as for the flags; a request's main request lives as long as it.
+        unsafe {
+            let main = self.get().main.cast::<bindings::ngx_http_request_s>();
+            (*main).set_count((*main).count() + 1);
+        }
+    }
+
     /// Whether this is the client's request, not a subrequest of it.
     pub fn is_main(self) -> bool {
         std::ptr::eq(self.as_ptr(), self.get().main)

@@ -74,21 +74,25 @@ pub fn build(
     set("mod_wsgi.process_group", py.str(&config.process_group))?;
     set("mod_wsgi.application_group", py.str(&interpreter.name))?;
     set("mod_wsgi.callable_object", py.latin1(request.callable))?;
-    let handler = request.get(b"mod_wsgi.request_handler").unwrap_or(b"wsgi-script");
-    set("mod_wsgi.request_handler", py.latin1(handler))?;
-    set(
-        "mod_wsgi.handler_script",
-        py.path(request.get(b"mod_wsgi.handler_script").unwrap_or_default()),
-    )?;
-    // nginx sends it when a proxy's SCRIPT_NAME stands in for its own.
-    let script_name = request.get(b"mod_wsgi.script_name").or_else(|| request.get(b"SCRIPT_NAME"));
-    set("mod_wsgi.script_name", py.latin1(script_name.unwrap_or_default()))?;
-    set("mod_wsgi.path_info", py.latin1(request.get(b"PATH_INFO").unwrap_or_default()))?;
+    set_mapping(py, &environ, request)?;
     set("mod_wsgi.thread_id", py.int(i64::from(own.thread_id)))?;
     set("mod_wsgi.request_start", py.float(own.times.request_start))?;
     set("mod_wsgi.queue_start", py.float(own.times.queue_start))?;
     set("mod_wsgi.daemon_start", py.float(own.times.daemon_start))?;
     set("mod_wsgi.application_start", py.float(own.times.application_start))?;
+    Ok(environ)
+}
+
+/// Builds the environ of a dispatch script: the application's, without what depends on where it runs.
+pub fn build_for_dispatch(
+    py: Py,
+    interpreter: &Interpreter,
+    config: &RuntimeConfig,
+    request: &Request<'_>,
+    errors: &Object,
+) -> PyResult<Object> {
+    let environ = build_for_hook(py, interpreter, config, request, errors)?;
+    set_mapping(py, &environ, request)?;
     Ok(environ)
 }
 
@@ -113,6 +117,21 @@ pub fn build_for_hook(
     set("mod_wsgi.process_group", py.str(&config.process_group))?;
     set("mod_wsgi.application_group", py.str(&interpreter.name))?;
     Ok(environ)
+}
+
+/// What the URL was mapped to.
+fn set_mapping(py: Py, environ: &Object, request: &Request<'_>) -> PyResult<()> {
+    let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
+    let handler = request.get(b"mod_wsgi.request_handler").unwrap_or(b"wsgi-script");
+    set("mod_wsgi.request_handler", py.latin1(handler))?;
+    set(
+        "mod_wsgi.handler_script",
+        py.path(request.get(b"mod_wsgi.handler_script").unwrap_or_default()),
+    )?;
+    // nginx sends it when a proxy's SCRIPT_NAME stands in for its own.
+    let script_name = request.get(b"mod_wsgi.script_name").or_else(|| request.get(b"SCRIPT_NAME"));
+    set("mod_wsgi.script_name", py.latin1(script_name.unwrap_or_default()))?;
+    set("mod_wsgi.path_info", py.latin1(request.get(b"PATH_INFO").unwrap_or_default()))
 }
 
 fn set_entry(

@@ -1,4 +1,7 @@
-//! Functions of scripts that decide about access (mod_wsgi semantics g).
+//! Functions of scripts that decide about access (mod_wsgi semantics g), or about where a request runs
+//! (e.7).
+
+mod dispatch;
 
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ const HASH_LENGTHS: [usize; 2] = [32, 64];
 /// What a function has answered: a verdict of [`hook`], and the values that came with it.
 struct Answer {
     verdict: u16,
-    values: Vec<Vec<u8>>,
+    values: Vec<(&'static [u8], Vec<u8>)>,
 }
 
 /// Why there is no answer.
@@ -62,7 +65,7 @@ pub fn ask(
     let Some(answer) = answer else { return Outcome::Failed };
     let line = format!("{} {}", answer.verdict, question.function);
     let values: Vec<_> =
-        answer.values.into_iter().map(|value| (hook::VALUE.to_vec(), value)).collect();
+        answer.values.into_iter().map(|(name, value)| (name.to_vec(), value)).collect();
     match exchange.respond(answer.verdict, line.as_bytes(), &values) {
         Ok(()) => Outcome::Complete,
         Err(_) => Outcome::Failed,
@@ -83,12 +86,18 @@ impl Question<'_> {
 
     fn call(&self, errors: &Object) -> Result<Answer, Failure> {
         let py = self.py;
+        let is_dispatch = self.function == hook::DISPATCH;
         let namespace = match script::load(py, self.runtime, self.interpreter, self.request) {
             Loaded::Namespace(namespace) => namespace,
+            // Where requests go is configured without it.
+            _ if is_dispatch => return Ok(Answer { verdict: hook::UNKNOWN, values: Vec::new() }),
             Loaded::Failed | Loaded::TimedOut | Loaded::Elsewhere | Loaded::Exited => {
                 return Err(Failure::Logged)
             }
         };
+        if is_dispatch {
+            return self.dispatch(&namespace, errors);
+        }
         let Some(function) = namespace.get_item(&py.interned(&self.function)?)? else {
             let cause = format!("The script has no function {}().", self.function);
             return Err(Failure::Cause(cause));
@@ -147,7 +156,7 @@ impl Question<'_> {
         if name.iter().any(u8::is_ascii_control) {
             return Err(self.bad("returned a user name with control characters"));
         }
-        Ok(Answer { verdict: hook::YES, values: vec![name.to_vec()] })
+        Ok(Answer { verdict: hook::YES, values: vec![(hook::VALUE, name.to_vec())] })
     }
 
     fn realm_hash(&self, result: &Object) -> Result<Answer, Failure> {
@@ -163,7 +172,7 @@ impl Question<'_> {
             let what = "returned a hash that is neither MD5 nor SHA-256 in hexadecimal digits";
             return Err(self.bad(what));
         }
-        Ok(Answer { verdict: hook::YES, values: vec![hash] })
+        Ok(Answer { verdict: hook::YES, values: vec![(hook::VALUE, hash)] })
     }
 
     fn groups(&self, result: &Object) -> Result<Answer, Failure> {
@@ -179,7 +188,7 @@ impl Question<'_> {
             let name = name.as_bytes().unwrap_or_default();
             // No configured name has any, and the wire takes none.
             if !name.iter().any(u8::is_ascii_control) {
-                values.push(name.to_vec());
+                values.push((hook::VALUE, name.to_vec()));
             }
         }
         Ok(Answer { verdict: hook::YES, values })
