@@ -100,7 +100,7 @@ DEFECTS = [
 # Decisions of this project.
 DECISIONS = [
     Row("status", "Decisions: a missing callable is answered with 500 in both modes.", mode="embedded",
-        theirs="HTTP/1.1 404 Not Found", case="scripts/empty-script | scripts/callable-*"),
+        theirs="HTTP/1.1 404 Not Found", case="scripts/empty-script | scripts/callable-* | dispatch-script/callable-missing"),
     Row("value cwd", "Decisions: the working directory is the home directory of the user."),
     Row("value wsgi.errors | value errors | value sys.__stderr__ | value * stream.*",
         "The log streams are of types of their own. They write as Python's text streams do, and cannot read.",
@@ -125,7 +125,10 @@ DECISIONS = [
         "The end of a request tells all its times; mod_wsgi leaves out when the application was called.", case="module/events*"),
     Row("*value request_finished input_reads", "Counted are the reads from the connection, which are the server's own.",
         mode="embedded", case="module/events-post"),
-    Row("log exceptions", "The reason why a script cannot be read is in the line that says so.", case="scripts/unreadable"),
+    Row("log exceptions", "The reason why a script cannot be read is in the line that says so.",
+        case="scripts/unreadable | dispatch-script/missing"),
+    Row("log exceptions", "What is wrong with the result of a function is one line, and no exception.",
+        case="dispatch-script/*-int | dispatch-script/*-false | dispatch-script/*-list | dispatch-script/*-wide", ours=""),
 ]
 
 EXPLAINED = THE_SERVER + NGINX + DEFECTS + DECISIONS
