@@ -696,7 +696,38 @@ qr{\Amod_wsgi.application_group='1'\nPATH_INFO='/1'\nmod_wsgi.application_group=
 
 
 
-=== TEST 28: variables and access log tell where it has run
+=== TEST 28: auth_request and mirror
+--- app
+def application(environ, start_response):
+    name = environ['mod_wsgi.application_group']
+    print('asked in', name, file=environ['wsgi.errors'])
+    if name == 'guard' and environ['REQUEST_URI'].endswith('?no'):
+        start_response('403 Forbidden', [('Content-Type', 'text/plain')])
+    else:
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [name.encode()]
+--- user_files
+>>> dispatch.py
+def application_group(environ):
+    return environ['SCRIPT_NAME'][1:]
+--- config
+wsgi_dispatch_script @DIR@/dispatch.py;
+wsgi_script_alias /guard @DIR@/app.wsgi @GROUP@;
+wsgi_script_alias /copy @DIR@/app.wsgi @GROUP@;
+wsgi_script_alias /app @DIR@/app.wsgi @GROUP@;
+location /app { auth_request /guard; mirror /copy; }
+--- request eval
+["POST /app?yes\nbody", "POST /app?no\nbody"]
+--- error_code eval
+[200, 403]
+--- response_body_like eval
+["^app\$", "403 Forbidden"]
+--- error_log
+asked in guard
+
+
+
+=== TEST 29: variables and access log tell where it has run
 --- app
 @REPLY application@
 --- http_config
@@ -724,7 +755,7 @@ qr/names <(daemon)?> <chosen> 200/
 
 
 
-=== TEST 29: after access hooks, which do not know of it
+=== TEST 30: after access hooks, which do not know of it
 --- app
 @SHOW mod_wsgi.application_group REMOTE_USER@
 --- user_files
@@ -751,7 +782,7 @@ REMOTE_USER='bob'
 
 
 
-=== TEST 30: reload_required() is asked of the application alone
+=== TEST 31: reload_required() is asked of the application alone
 --- app
 @REPLY application@
 --- user_files
@@ -773,7 +804,7 @@ reload_required
 
 
 
-=== TEST 31: an answer that is too late
+=== TEST 32: an answer that is too late
 --- app
 @REPLY application@
 --- user_files
@@ -794,49 +825,49 @@ qr/no answer of a hook within 100 ms \(wsgi_read_timeout\).*request: "GET \/ /
 
 
 
-=== TEST 32: a wrong option
+=== TEST 33: a wrong option
 --- config_error
 wsgi_dispatch_script a.py process-group=b;
 --- error: "wsgi_dispatch_script" has invalid option "process-group=b"
 
 
 
-=== TEST 33: a token that means nothing before there is an application
+=== TEST 34: a token that means nothing before there is an application
 --- config_error
 wsgi_dispatch_script a.py "application-group=%{RESOURCE}";
 --- error: "wsgi_dispatch_script" has invalid option "application-group=%{RESOURCE}"
 
 
 
-=== TEST 34: a token that comes from the environ
+=== TEST 35: a token that comes from the environ
 --- config_error
 wsgi_dispatch_script a.py "application-group=%{ENV:x}";
 --- error: "wsgi_dispatch_script" has invalid option "application-group=%{ENV:x}"
 
 
 
-=== TEST 35: an unknown token
+=== TEST 36: an unknown token
 --- config_error
 wsgi_dispatch_script a.py "application-group=%{NONE}";
 --- error: "wsgi_dispatch_script" unknown token "%{NONE}"
 
 
 
-=== TEST 36: an empty name
+=== TEST 37: an empty name
 --- config_error
 wsgi_dispatch_script a.py application-group=;
 --- error: "wsgi_dispatch_script" has invalid option "application-group="
 
 
 
-=== TEST 37: off with an option
+=== TEST 38: off with an option
 --- config_error
 wsgi_dispatch_script off process-group=b;
 --- error: "wsgi_dispatch_script" has invalid option "process-group=b"
 
 
 
-=== TEST 38: twice
+=== TEST 39: twice
 --- config_error
 wsgi_dispatch_script a.py;
 wsgi_dispatch_script b.py;
@@ -844,14 +875,14 @@ wsgi_dispatch_script b.py;
 
 
 
-=== TEST 39: no arguments
+=== TEST 40: no arguments
 --- config_error
 wsgi_dispatch_script;
 --- error: invalid number of arguments in "wsgi_dispatch_script" directive
 
 
 
-=== TEST 40: not in if
+=== TEST 41: not in if
 --- config_error
 server { location / { if ($arg_x) { wsgi_dispatch_script a.py; } } }
 --- error: "wsgi_dispatch_script" directive is not allowed here

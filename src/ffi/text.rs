@@ -11,7 +11,8 @@ use nginx_sys::{ngx_pnalloc, ngx_pool_t, ngx_str_t};
 /// The string's memory is initialised and lives, unchanged, as long as the result is used: callers
 /// hold what owns it (request, connection or cycle).
 pub unsafe fn bytes<'a>(s: &ngx_str_t) -> &'a [u8] {
-    if s.data.is_null() || s.len == 0 {
+    // Of an empty string nginx does not always set the pointer.
+    if s.len == 0 || s.data.is_null() {
         return &[];
     }
     // SAFETY: non-null with len readable bytes, as the caller guarantees.
