@@ -1,20 +1,23 @@
 //! Loading and reloading WSGI scripts (mod_wsgi semantics e).
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use md5::{Digest, Md5};
 use pyo3::ffi;
 
+use crate::config::RuntimeConfig;
 use crate::log::Level;
 use crate::python::exception::Exception;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::{Object, Py, PyResult};
 use crate::python::{record, Runtime};
 use crate::succession::{Change, ScriptIn, Succession, Verdict};
-use crate::wire::{Request, AGAIN, ONCE, RELOADING};
+use crate::wire::{key, Request, AGAIN, ONCE, RELOADING};
 
 /// What is to be done about a script before a request runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub enum Imported {
 pub fn load(py: Py, runtime: &Runtime, interpreter: &Interpreter, request: &Request<'_>) -> Loaded {
     let has = |flag: u8| request.flags & flag != 0;
     // A handler script is asked about what it is to handle.
-    let resource = request.get(b"SCRIPT_FILENAME").unwrap_or(request.script);
+    let resource = request.known(key::SCRIPT_FILENAME).unwrap_or(request.script);
     let script = Script { py, runtime, interpreter, path: request.script, resource };
     let look = Look { changes: has(RELOADING), asks: !has(AGAIN), holds: !has(ONCE) };
     script.logged(script.current(look))
@@ -75,6 +78,52 @@ pub fn import(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8])
         Loaded::Exited => Imported::Exited,
         Loaded::Failed | Loaded::TimedOut | Loaded::Elsewhere => Imported::Failed,
     }
+}
+
+/// Strings for loading scripts in one interpreter.
+pub struct ScriptNames {
+    mtime: Object,
+    reload_required: Object,
+    /// Names of modules, by path. No Python runs while it is held.
+    modules: Mutex<HashMap<Box<[u8]>, Object>>,
+}
+
+impl ScriptNames {
+    pub fn new(py: Py) -> PyResult<Self> {
+        Ok(ScriptNames {
+            mtime: py.interned("__mtime__")?,
+            reload_required: py.interned("reload_required")?,
+            modules: Mutex::default(),
+        })
+    }
+
+    /// The name of a script's module.
+    fn module(&self, py: Py, path: &[u8], config: &RuntimeConfig) -> PyResult<Object> {
+        let known = |modules: &HashMap<_, Object>| modules.get(path).cloned();
+        if let Some(name) = known(&lock(&self.modules)) {
+            return Ok(name);
+        }
+        let name = py.interned(&module_name(path, config.python.case_sensitive))?;
+        lock(&self.modules).insert(path.into(), name.clone());
+        Ok(name)
+    }
+}
+
+/// `_mod_wsgi_` and the digest of the path.
+fn module_name(path: &[u8], case_sensitive: bool) -> String {
+    let digest = match case_sensitive {
+        true => Md5::digest(path),
+        false => Md5::digest(path.to_ascii_lowercase()),
+    };
+    digest.iter().fold("_mod_wsgi_".to_owned(), |mut name, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How closely to look at a script that has been loaded before.
@@ -101,7 +150,8 @@ impl Script<'_> {
     /// The module's namespace. Only one thread of the process loads at a time; the lock is waited
     /// for without the GIL, and a thread that finds the module loaded does not take it at all.
     fn current(&self, look: Look) -> PyResult<Loaded> {
-        let name = self.py.interned(&self.module_name())?;
+        let names = &self.interpreter.objects(self.py).scripts;
+        let name = names.module(self.py, self.path, self.runtime.config())?;
         let seen = self.namespace(&name)?;
         let first = self.decide(seen.as_ref(), look)?;
         if let (Decision::Use, Some(namespace)) = (first, &seen) {
@@ -161,20 +211,6 @@ impl Script<'_> {
         })
     }
 
-    /// `_mod_wsgi_` and the digest of the path.
-    fn module_name(&self) -> String {
-        let digest = if self.runtime.config().python.case_sensitive {
-            Md5::digest(self.path)
-        } else {
-            Md5::digest(self.path.to_ascii_lowercase())
-        };
-        digest.iter().fold("_mod_wsgi_".to_owned(), |mut name, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(name, "{byte:02x}");
-            name
-        })
-    }
-
     fn shown(&self) -> String {
         String::from_utf8_lossy(self.path).into_owned()
     }
@@ -184,7 +220,7 @@ impl Script<'_> {
     }
 
     fn namespace(&self, name: &Object) -> PyResult<Option<Object>> {
-        self.module(name)?.map(|module| module.attr(c"__dict__")).transpose()
+        self.module(name)?.map(|module| module.namespace()).transpose()
     }
 
     fn decide(&self, namespace: Option<&Object>, look: Look) -> PyResult<Decision> {
@@ -202,15 +238,14 @@ impl Script<'_> {
 
     /// `__mtime__`, unless the application has made something else of it.
     fn loaded_time(&self, namespace: &Object) -> PyResult<Option<i64>> {
-        let time = namespace.get_item(&self.py.interned("__mtime__")?)?;
+        let time = namespace.get_item(&self.interpreter.objects(self.py).scripts.mtime)?;
         Ok(time.and_then(|time| time.as_int()))
     }
 
     /// Asks the script's `reload_required`, if it has one. What it raises means no.
     fn wants_reload(&self, namespace: &Object) -> PyResult<bool> {
-        let Some(ask) = namespace.get_item(&self.py.interned("reload_required")?)? else {
-            return Ok(false);
-        };
+        let name = &self.interpreter.objects(self.py).scripts.reload_required;
+        let Some(ask) = namespace.get_item(name)? else { return Ok(false) };
         let answer = ask.call(&[&self.py.path(self.resource)?]).and_then(|answer| answer.is_true());
         answer.or_else(|raised| {
             self.log_failure(Exception::take(self.py, raised), "call reload_required() of");

@@ -20,7 +20,7 @@ mod response;
 
 pub use frame::{limit, BadFrame, Header, Kind, HEADER_LEN, LAST, LOG_MAX};
 pub use request::{
-    key, set_flags, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, HOOK, NO_BODY, ONCE, QUIET,
-    RELOADING,
+    key, set_flags, Entry, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, HOOK, NO_BODY, ONCE,
+    QUIET, RELOADING,
 };
 pub use response::{encode_head, Head, LogRecord, Outcome};

@@ -11,11 +11,13 @@ mod output;
 mod scope;
 mod start_response;
 mod stream;
+mod template;
 
 use crate::python::class;
 use crate::python::object::{Object, Py, PyResult};
 
 pub use adapter::serve;
+pub use environ::Environs;
 pub use hook::ask;
 pub use scope::Current;
 

@@ -62,6 +62,57 @@ fn the_environ_is_complete() {
     assert_eq!(shown(|v| v, wrapper), "True");
 }
 
+/// Requests that resemble earlier ones get their environ from a template. One with a name that was never
+/// there before does not.
+#[test]
+fn an_environ_is_the_same_with_and_without_a_template() {
+    let own = "'wsgi.input', 'wsgi.errors', 'mod_wsgi.daemon_start', 'mod_wsgi.application_start'";
+    let app = script(&source(&format!(
+        "start_response('200 OK', [])\n\
+         left_out = {{{own}}} | {{key for key in environ if key.startswith('HTTP_X_NEW')}}\n\
+         items = sorted((key, value) for key, value in environ.items() if key not in left_out)\n\
+         environ['spoilt'] = environ.pop('PATH_INFO')\n\
+         environ['HTTP_HOST'] = 'spoilt'\n\
+         return [ascii(items).encode()]"
+    )));
+    let long = vec![b'x'; 600];
+    let pool: [(&str, &[&[u8]]); 10] = [
+        ("QUERY_STRING", &[b"", b"a=1", b"a=\xe9"]),
+        ("SCRIPT_FILENAME", &[b"/srv/a", b"/srv/\xff"]),
+        ("HTTPS", &[b"on", b"off"]),
+        ("HTTP_HOST", &[b"a.example", b"b.example"]),
+        ("HTTP_COOKIE", &[b"session=1", b"session=2"]),
+        ("HTTP_X_LONG", &[&long, b"short"]),
+        ("HTTP_X_OTHER", &[b"1", b"2", b"3"]),
+        ("mod_wsgi.script_name", &[b"/other", b""]),
+        ("mod_wsgi.handler_script", &[b"/srv/h.py", b"/srv/i.py"]),
+        ("mod_wsgi.request_handler", &[b"pages", b"images"]),
+    ];
+    let runtime = runtime();
+    let mut thread = runtime.thread(1);
+    let mut random = 1u64;
+    let mut choose = |most: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) as usize % most
+    };
+    for number in 0..2000 {
+        // Few shapes at a time, so that they come again, and later others.
+        let shape = (number / 500) * 7 + choose(4);
+        let chosen: Vec<_> = pool
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| shape & (1 << (at % 5)) != 0 || at % 5 == shape % 3)
+            .map(|(_, (name, values))| (*name, values[choose(values.len())]))
+            .collect();
+        let visit =
+            || chosen.iter().fold(Visit::to(&app), |visit, (name, value)| visit.set(name, value));
+        let usual = visit().make_on(&mut thread);
+        let unique = visit().set(&format!("HTTP_X_NEW_{number}"), b"").make_on(&mut thread);
+        assert_eq!(usual.text(), unique.text(), "{:?}", usual.log);
+        assert!(usual.text().contains("'PATH_INFO', '/'"), "{}", usual.log_text());
+    }
+}
+
 #[test]
 fn values_are_latin1_and_paths_are_file_names() {
     let see = |key: &'static str, value: &'static [u8]| {

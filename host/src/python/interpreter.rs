@@ -12,8 +12,9 @@ use super::object::{Object, Py, PyResult, Raised};
 use super::thread_state::ThreadState;
 use crate::api::Api;
 use crate::config::{PythonConfig, RuntimeConfig};
+use crate::script::ScriptNames;
 use crate::wire::key;
-use crate::wsgi::Types;
+use crate::wsgi::{Environs, Types};
 
 /// One interpreter, for the life of the process.
 pub struct Interpreter {
@@ -38,6 +39,8 @@ pub struct Objects {
     pub api: Api,
     /// `sys.modules`.
     pub modules: Object,
+    pub environs: Environs,
+    pub scripts: ScriptNames,
     /// Strings for the names of [`key::WELL_KNOWN`], by position.
     keys: Vec<Object>,
 }
@@ -220,7 +223,14 @@ impl Objects {
         }
         let modules = py.import(c"sys")?.attr(c"modules")?;
         let keys = key::WELL_KNOWN.iter().map(|key| py.interned(key)).collect::<PyResult<_>>()?;
-        Ok(Objects { types, api, modules, keys })
+        Ok(Objects {
+            types,
+            api,
+            modules,
+            environs: Environs::new(py)?,
+            scripts: ScriptNames::new(py)?,
+            keys,
+        })
     }
 
     /// The string of an environ key.

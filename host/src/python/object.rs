@@ -322,6 +322,25 @@ impl Object {
         unsafe { ffi::PyUnicode_Check(self.as_ptr()) != 0 }
     }
 
+    /// The characters of a str, if all of them are ASCII.
+    pub fn as_ascii(&self) -> Option<&[u8]> {
+        // SAFETY: a live object, checked to be a str, which keeps its UTF-8 as long as it lives.
+        // Surrogates have none, and raise.
+        unsafe {
+            if ffi::PyUnicode_Check(self.as_ptr()) == 0 {
+                return None;
+            }
+            let mut size = 0;
+            let start = ffi::PyUnicode_AsUTF8AndSize(self.as_ptr(), &mut size);
+            if start.is_null() {
+                ffi::PyErr_Clear();
+                return None;
+            }
+            let ascii = size == ffi::PyUnicode_GetLength(self.as_ptr());
+            ascii.then(|| std::slice::from_raw_parts(start.cast(), size as usize))
+        }
+    }
+
     /// A str's latin-1 bytes.
     pub fn encode_latin1(&self) -> PyResult<Object> {
         // SAFETY: a live object; a new reference is returned, or TypeError raised.
@@ -415,6 +434,32 @@ impl Object {
     pub fn set_item(&self, key: &Object, value: &Object) -> PyResult<()> {
         // SAFETY: live objects, `self` a dict.
         check(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) })
+    }
+
+    /// A module's namespace, or whatever stands in `sys.modules` has for one.
+    pub fn namespace(&self) -> PyResult<Object> {
+        // SAFETY: a live object; a module's dictionary is borrowed from it and not null.
+        unsafe {
+            match ffi::PyModule_Check(self.as_ptr()) {
+                0 => self.attr(c"__dict__"),
+                _ => Object::from_borrowed(ffi::PyModule_GetDict(self.as_ptr())),
+            }
+        }
+    }
+
+    /// Whether it is a list or a tuple, and no subclass of them: one without a `close` method.
+    pub fn is_plain_sequence(&self) -> bool {
+        // SAFETY: a live object.
+        unsafe {
+            ffi::PyList_CheckExact(self.as_ptr()) != 0
+                || ffi::PyTuple_CheckExact(self.as_ptr()) != 0
+        }
+    }
+
+    /// A copy of a dictionary.
+    pub fn copy_dict(&self) -> PyResult<Object> {
+        // SAFETY: a live object, `self` a dict; a new reference is returned.
+        unsafe { Object::from_owned(ffi::PyDict_Copy(self.as_ptr())) }
     }
 
     /// A dictionary's entry.

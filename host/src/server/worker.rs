@@ -12,7 +12,7 @@ use super::request::{Next, ReadError, RequestBuffer};
 use super::serve::Serve;
 use crate::clock::now_us;
 use crate::exchange::Exchange;
-use crate::wire::{Request, QUIET};
+use crate::wire::{key, Request, QUIET};
 
 /// How long a thread waits for the rest of a request body that the application did not read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -141,7 +141,7 @@ impl Worker<'_> {
 /// Method and URI, for the report.
 fn describe(request: &Request<'_>, line: &mut Vec<u8>) {
     line.clear();
-    line.extend_from_slice(request.get(b"REQUEST_METHOD").unwrap_or(b"-"));
+    line.extend_from_slice(request.known(key::REQUEST_METHOD).unwrap_or(b"-"));
     line.push(b' ');
-    line.extend_from_slice(request.get(b"REQUEST_URI").unwrap_or(b"-"));
+    line.extend_from_slice(request.known(key::REQUEST_URI).unwrap_or(b"-"));
 }

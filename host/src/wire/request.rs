@@ -25,7 +25,7 @@ const VERSION: u8 = 1;
 /// name follows in full.
 pub mod key {
     /// Names in wire order; append only.
-    pub const WELL_KNOWN: [&str; 38] = [
+    pub const WELL_KNOWN: [&str; 41] = [
         "REQUEST_METHOD",
         "REQUEST_URI",
         "SCRIPT_NAME",
@@ -64,7 +64,47 @@ pub mod key {
         "mod_wsgi.listener_port",
         "mod_wsgi.server_pid",
         "mod_wsgi.mount_point",
+        "mod_wsgi.script_name",
+        "mod_wsgi.request_handler",
+        "mod_wsgi.handler_script",
     ];
+
+    pub const REQUEST_METHOD: u8 = of("REQUEST_METHOD");
+    pub const REQUEST_URI: u8 = of("REQUEST_URI");
+    pub const SCRIPT_NAME: u8 = of("SCRIPT_NAME");
+    pub const PATH_INFO: u8 = of("PATH_INFO");
+    pub const SCRIPT_FILENAME: u8 = of("SCRIPT_FILENAME");
+    pub const DOCUMENT_ROOT: u8 = of("DOCUMENT_ROOT");
+    pub const HTTPS: u8 = of("HTTPS");
+    pub const COOKIE: u8 = of("HTTP_COOKIE");
+    pub const AUTHORIZATION: u8 = of("HTTP_AUTHORIZATION");
+    pub const REQUEST_ID: u8 = of("mod_wsgi.request_id");
+    pub const FRONT_SCRIPT_NAME: u8 = of("mod_wsgi.script_name");
+    pub const REQUEST_HANDLER: u8 = of("mod_wsgi.request_handler");
+    pub const HANDLER_SCRIPT: u8 = of("mod_wsgi.handler_script");
+
+    /// The wire byte of one of [`WELL_KNOWN`]; what uses it for any other does not compile.
+    const fn of(name: &str) -> u8 {
+        let mut position = 0;
+        while !is_same(WELL_KNOWN[position].as_bytes(), name.as_bytes()) {
+            position += 1;
+        }
+        position as u8 + 1
+    }
+
+    const fn is_same(one: &[u8], other: &[u8]) -> bool {
+        if one.len() != other.len() {
+            return false;
+        }
+        let mut at = 0;
+        while at < one.len() {
+            if one[at] != other[at] {
+                return false;
+            }
+            at += 1;
+        }
+        true
+    }
 
     /// The wire byte of a name, 0 when it has none.
     pub fn code(name: &[u8]) -> u8 {
@@ -109,6 +149,18 @@ pub struct Request<'a> {
     pub callable: &'a [u8],
     environ: Fields<'a>,
     count: u16,
+    /// First values of well-known names, by position.
+    known: [Option<&'a [u8]>; key::WELL_KNOWN.len()],
+}
+
+/// An environ entry as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The wire byte of the name, 0 when it has none.
+    pub code: u8,
+    pub name: &'a [u8],
+    /// Undecoded.
+    pub value: &'a [u8],
 }
 
 impl PartialEq for Fields<'_> {
@@ -209,7 +261,7 @@ impl<'a> Request<'a> {
         if fields.u8("version")? != VERSION {
             return Err(BadFrame::Invalid("version"));
         }
-        let request = Request {
+        let mut request = Request {
             flags: fields.u8("flags")?,
             id: fields.u64("id")?,
             start_us: fields.u64("start")?,
@@ -220,10 +272,14 @@ impl<'a> Request<'a> {
             callable: fields.bytes("callable")?,
             count: fields.u16("entries")?,
             environ: fields.clone(),
+            known: [None; key::WELL_KNOWN.len()],
         };
         let mut rest = request.environ.clone();
         for _ in 0..request.count {
-            entry(&mut rest)?;
+            let entry = entry(&mut rest)?;
+            if let Some(at) = usize::from(entry.code).checked_sub(1) {
+                request.known[at].get_or_insert(entry.value);
+            }
         }
         if !rest.0.is_empty() {
             return Err(BadFrame::Invalid("length"));
@@ -231,28 +287,37 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// The environ entries in wire order: name and value, undecoded.
-    pub fn environ(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    /// The environ entries in wire order.
+    pub fn environ(&self) -> impl Iterator<Item = Entry<'a>> {
         let mut fields = self.environ.clone();
         // decode() has walked all entries, so none of them fails here.
         (0..self.count).map_while(move |_| entry(&mut fields).ok())
     }
 
-    /// The first value of an environ entry.
+    /// The first value of the environ entry with a well-known name, by its wire byte.
+    pub fn known(&self, code: u8) -> Option<&'a [u8]> {
+        *self.known.get(usize::from(code).checked_sub(1)?)?
+    }
+
+    /// The first value of any environ entry.
     pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.environ().find(|(known, _)| *known == name).map(|(_, value)| value)
+        match key::code(name) {
+            0 => self.environ().find(|entry| entry.name == name).map(|entry| entry.value),
+            code => self.known(code),
+        }
     }
 }
 
-fn entry<'a>(fields: &mut Fields<'a>) -> Result<(&'a [u8], &'a [u8]), BadFrame> {
-    let name = match fields.u8("key code")? {
+fn entry<'a>(fields: &mut Fields<'a>) -> Result<Entry<'a>, BadFrame> {
+    let code = fields.u8("key code")?;
+    let name = match code {
         0 => {
             let len = fields.u16("name length")? as usize;
             fields.take(len, "name")?
         }
         code => key::name(code).ok_or(BadFrame::Invalid("key code"))?.as_bytes(),
     };
-    Ok((name, fields.bytes("value")?))
+    Ok(Entry { code, name, value: fields.bytes("value")? })
 }
 
 #[cfg(test)]
@@ -276,7 +341,7 @@ mod tests {
             let frame = encoder.finish().unwrap();
             let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
             prop_assert_eq!(request.application_group, &group[..]);
-            let seen: Vec<_> = request.environ().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+            let seen: Vec<_> = request.environ().map(|entry| (entry.name.to_vec(), entry.value.to_vec())).collect();
             prop_assert_eq!(seen, entries);
         }
 

@@ -17,7 +17,7 @@ use crate::python::interpreter::Interpreter;
 use crate::python::object::{Kind, Object, Py, PyResult};
 use crate::python::{gil, record, Runtime};
 use crate::script::{self, Loaded};
-use crate::wire::{Outcome, Request, HEAD_ONLY};
+use crate::wire::{key, Outcome, Request, HEAD_ONLY};
 
 /// What the request's objects are made of.
 struct Call<'a> {
@@ -117,8 +117,7 @@ impl Call<'_> {
         facts: &Facts<'_>,
     ) -> PyResult<Outcome> {
         let api = &self.interpreter.objects(self.py).api;
-        let id =
-            self.request.get(b"mod_wsgi.request_id").map(|id| self.py.latin1(id)).transpose()?;
+        let id = self.request.known(key::REQUEST_ID).map(|id| self.py.latin1(id)).transpose()?;
         if let Some(id) = &id {
             api.enter_request(id, data)?;
         }
@@ -285,6 +284,9 @@ impl Call<'_> {
     /// PEP 3333: close() is called whatever became of the response.
     fn close(&self, result: &Object, events: Option<&Events>) {
         let py = self.py;
+        if result.is_plain_sequence() {
+            return;
+        }
         let closed = match result.find_attr(c"close") {
             Ok(Some(close)) => close.call(&[]).map(drop),
             Ok(None) => Ok(()),

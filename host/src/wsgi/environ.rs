@@ -1,10 +1,13 @@
 //! The environ dictionary (mod_wsgi semantics c).
 
+use std::sync::Mutex;
+
+use super::template::{self, Templates};
 use crate::api;
 use crate::config::RuntimeConfig;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::{Object, Py, PyResult};
-use crate::wire::{hook, Request};
+use crate::wire::{hook, key, Request};
 
 /// What of the environ does not come from nginx.
 pub struct Own<'a> {
@@ -42,6 +45,31 @@ impl Times {
     }
 }
 
+/// Names of the entries that each request has its own objects for, in the order of [`Own`].
+const OWN: [&str; 7] = [
+    "wsgi.input",
+    "wsgi.errors",
+    "mod_wsgi.thread_id",
+    "mod_wsgi.request_start",
+    "mod_wsgi.queue_start",
+    "mod_wsgi.daemon_start",
+    "mod_wsgi.application_start",
+];
+
+/// What an interpreter keeps to build environs.
+pub struct Environs {
+    own: Vec<Object>,
+    /// Somebody else has it in a free-threaded Python only. No Python runs while it is held.
+    templates: Mutex<Templates>,
+}
+
+impl Environs {
+    pub fn new(py: Py) -> PyResult<Self> {
+        let own = OWN.iter().map(|name| py.interned(name)).collect::<PyResult<_>>()?;
+        Ok(Environs { own, templates: Mutex::new(Templates::new()) })
+    }
+}
+
 /// Builds the environ of a request.
 pub fn build(
     py: Py,
@@ -50,24 +78,51 @@ pub fn build(
     request: &Request<'_>,
     own: &Own<'_>,
 ) -> PyResult<Object> {
+    let objects = interpreter.objects(py);
+    let whole = || whole(py, interpreter, config, request);
+    let environ = match objects.environs.templates.try_lock() {
+        Ok(mut templates) => templates.environ(py, request, |name| objects.key(py, name), whole)?,
+        Err(_) => whole()?,
+    };
+    let values = [
+        own.input,
+        own.errors,
+        &py.int(i64::from(own.thread_id))?,
+        &py.float(own.times.request_start)?,
+        &py.float(own.times.queue_start)?,
+        &py.float(own.times.daemon_start)?,
+        &py.float(own.times.application_start)?,
+    ];
+    for (name, value) in objects.environs.own.iter().zip(values) {
+        environ.set_item(name, value)?;
+    }
+    Ok(environ)
+}
+
+/// The environ of a request with places for what is its own.
+fn whole(
+    py: Py,
+    interpreter: &Interpreter,
+    config: &RuntimeConfig,
+    request: &Request<'_>,
+) -> PyResult<Object> {
     let environ = py.dict()?;
     let objects = interpreter.objects(py);
-    let mut https = false;
-    for (name, value) in request.environ() {
-        match name {
-            b"HTTPS" => https = value.eq_ignore_ascii_case(b"on") || value == b"1",
-            _ => set_entry(py, interpreter, &environ, name, value)?,
-        }
+    for entry in request.environ().filter(|entry| entry.code != key::HTTPS) {
+        environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, &entry)?)?;
     }
+    for name in &objects.environs.own {
+        environ.set_item(name, &py.none())?;
+    }
+    let https = request.known(key::HTTPS).unwrap_or_default();
+    let https = https.eq_ignore_ascii_case(b"on") || https == b"1";
     let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
     set("wsgi.version", py.tuple(&[&py.int(1)?, &py.int(1)?]))?;
     set("wsgi.url_scheme", py.interned(if https { "https" } else { "http" }))?;
     set("wsgi.multithread", Ok(py.bool(config.threads != 1)))?;
     set("wsgi.multiprocess", Ok(py.bool(config.multiprocess)))?;
     set("wsgi.run_once", Ok(py.bool(config.run_once)))?;
-    set("wsgi.input", Ok(own.input.clone()))?;
     set("wsgi.input_terminated", Ok(py.bool(true)))?;
-    set("wsgi.errors", Ok(own.errors.clone()))?;
     set("wsgi.file_wrapper", Ok(objects.types.file_wrapper.clone()))?;
     set("apache.version", api::server_version(py, config))?;
     set("mod_wsgi.version", api::version(py))?;
@@ -75,11 +130,6 @@ pub fn build(
     set("mod_wsgi.application_group", py.str(&interpreter.name))?;
     set("mod_wsgi.callable_object", py.latin1(request.callable))?;
     set_mapping(py, &environ, request)?;
-    set("mod_wsgi.thread_id", py.int(i64::from(own.thread_id)))?;
-    set("mod_wsgi.request_start", py.float(own.times.request_start))?;
-    set("mod_wsgi.queue_start", py.float(own.times.queue_start))?;
-    set("mod_wsgi.daemon_start", py.float(own.times.daemon_start))?;
-    set("mod_wsgi.application_start", py.float(own.times.application_start))?;
     Ok(environ)
 }
 
@@ -105,9 +155,10 @@ pub fn build_for_hook(
     errors: &Object,
 ) -> PyResult<Object> {
     let environ = py.dict()?;
-    for (name, value) in request.environ() {
-        if !name.starts_with(hook::ARGUMENT.as_bytes()) {
-            set_entry(py, interpreter, &environ, name, value)?;
+    let objects = interpreter.objects(py);
+    for entry in request.environ() {
+        if !entry.name.starts_with(hook::ARGUMENT.as_bytes()) {
+            environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, &entry)?)?;
         }
     }
     let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
@@ -122,30 +173,16 @@ pub fn build_for_hook(
 /// What the URL was mapped to.
 fn set_mapping(py: Py, environ: &Object, request: &Request<'_>) -> PyResult<()> {
     let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
-    let handler = request.get(b"mod_wsgi.request_handler").unwrap_or(b"wsgi-script");
+    let handler = request.known(key::REQUEST_HANDLER).unwrap_or(b"wsgi-script");
     set("mod_wsgi.request_handler", py.latin1(handler))?;
-    set(
-        "mod_wsgi.handler_script",
-        py.path(request.get(b"mod_wsgi.handler_script").unwrap_or_default()),
-    )?;
+    let script = request.known(key::HANDLER_SCRIPT).unwrap_or_default();
+    set("mod_wsgi.handler_script", py.path(script))?;
     // nginx sends it when a proxy's SCRIPT_NAME stands in for its own.
-    let script_name = request.get(b"mod_wsgi.script_name").or_else(|| request.get(b"SCRIPT_NAME"));
+    let script_name = request.known(key::FRONT_SCRIPT_NAME);
+    let script_name = script_name.or_else(|| request.known(key::SCRIPT_NAME));
     set("mod_wsgi.script_name", py.latin1(script_name.unwrap_or_default()))?;
-    set("mod_wsgi.path_info", py.latin1(request.get(b"PATH_INFO").unwrap_or_default()))
-}
-
-fn set_entry(
-    py: Py,
-    interpreter: &Interpreter,
-    environ: &Object,
-    name: &[u8],
-    value: &[u8],
-) -> PyResult<()> {
-    let value = match name {
-        b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT" => py.path(value)?,
-        _ => py.latin1(value)?,
-    };
-    environ.set_item(&interpreter.objects(py).key(py, name)?, &value)
+    let path_info = request.known(key::PATH_INFO).unwrap_or_default();
+    set("mod_wsgi.path_info", py.latin1(path_info))
 }
 
 fn seconds(us: u64) -> f64 {

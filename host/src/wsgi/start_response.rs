@@ -165,6 +165,9 @@ fn native(py: Py, object: &Object) -> PyResult<Vec<u8>> {
         let message = format!("must be str, not {}", object.type_name());
         return Err(py.raise(Kind::Type, &message));
     }
+    if let Some(ascii) = object.as_ascii() {
+        return Ok(ascii.to_vec());
+    }
     let encoded = object.encode_latin1()?;
     Ok(encoded.as_bytes().unwrap_or_default().to_vec())
 }
