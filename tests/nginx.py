@@ -43,6 +43,7 @@ class Nginx:
         self.pid_file = self.dir / "nginx.pid"
         self.error_log = self.dir / "logs" / "error.log"
         self.master = None
+        self.has_workers = True
         self.shared_memory = shared_memory()
 
     @property
@@ -67,6 +68,7 @@ class Nginx:
 
     def configure(self, server="", http="", main="", workers=2, master="on", daemon="on"):
         """Writes nginx.conf. {dir} in the texts is the directory."""
+        self.has_workers = master == "on"
         texts = [text.replace("{dir}", str(self.dir)) for text in (main, http, server)]
         user = "user www-data;" if IS_ROOT else ""
         temp = "\n".join(
@@ -120,6 +122,8 @@ class Nginx:
 
         wait_until(answers, lambda: "nginx to answer: " + self.log())
         self.master = int(self.pid_file.read_text())
+        # A signal that the master gets before it has workers has no effect until the next one.
+        wait_until(lambda: not self.has_workers or self.workers(), lambda: "a worker: " + self.log())
 
     def send(self, number):
         os.kill(self.master, number)
