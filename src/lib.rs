@@ -123,7 +123,7 @@ unsafe extern "C" fn merge_loc_conf(
         }
         if let Some(set) = &inner.set_handler {
             match inner.handler_scripts.find(cf, set) {
-                Ok(handler) => inner.handler = Some(handler),
+                Ok(handler) => inner.handler = handler,
                 Err(ConfigError) => return failed,
             }
         }

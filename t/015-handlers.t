@@ -350,3 +350,42 @@ wsgi_handler_script a /a.wsgi process-group=none;
 --- config_error
 server { location / { wsgi_set_handler wsgi-script; wsgi_set_handler wsgi-script; } }
 --- error: "wsgi_set_handler" is duplicate
+
+
+
+=== TEST 24: the name that switches handlers off
+--- config_error
+wsgi_handler_script off /a.wsgi;
+--- error: "wsgi_handler_script" has invalid name "off"
+
+
+
+=== TEST 25: switched off inside: nginx's own files, and the aliases of the levels around
+--- app
+@REPLY alias@
+--- user_files
+>>> handler.wsgi
+def handle_request(environ, start_response):
+    start_response('200 OK', [])
+    return [b'handler\n']
+>>> text/static/a.txt
+static
+--- config
+wsgi_handler_script text @DIR@/handler.wsgi @GROUP@;
+wsgi_script_alias /text/app @DIR@/app.wsgi @GROUP@;
+location /text {
+    wsgi_set_handler text;
+    location /text/app { wsgi_set_handler off; }
+    location /text/static {
+        root @DIR@;
+        wsgi_set_handler off;
+        location /text/static/deep { }
+        location /text/static/again { wsgi_set_handler text; }
+    }
+}
+--- request eval
+["GET /text/static/a.txt", "GET /text/static/deep/none", "GET /text/static/again", "GET /text/app/x", "GET /text/x"]
+--- error_code eval
+[200, 404, 200, 200, 200]
+--- response_body_like eval
+["^static\$", "404", "^handler\$", "^alias\$", "^handler\$"]

@@ -10,6 +10,8 @@ use crate::ffi::{conf_error, Conf, ConfigError};
 
 /// The handler that runs files as WSGI scripts.
 const WSGI_SCRIPT: &str = "wsgi-script";
+/// None: nginx handles the files.
+const OFF: &str = "off";
 
 /// One `wsgi_handler_script`.
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ impl HandlerScripts {
             return Err(cf.error("requires at least two arguments"));
         }
         let name = cf.word(1)?;
-        if name.is_empty() || name == WSGI_SCRIPT {
+        if name.is_empty() || [WSGI_SCRIPT, OFF].contains(&name) {
             return Err(cf.error(format_args!("has invalid name \"{name}\"")));
         }
         if self.named(name).is_some() {
@@ -84,7 +86,7 @@ impl HandlerScripts {
         self.0.iter().find(|script| script.name == name)
     }
 
-    /// The handler that `set` names, when all of the level's are known.
+    /// The handler that `set` names, when all of the level's are known; `None`: it is switched off.
     ///
     /// # Errors
     ///
@@ -93,17 +95,20 @@ impl HandlerScripts {
         &self,
         cf: *mut nginx_sys::ngx_conf_t,
         set: &SetHandler,
-    ) -> Result<Handler, ConfigError> {
-        if set.name == WSGI_SCRIPT {
-            return Ok(Handler::WsgiScript);
+    ) -> Result<Option<Handler>, ConfigError> {
+        match set.name.as_str() {
+            WSGI_SCRIPT => return Ok(Some(Handler::WsgiScript)),
+            OFF => return Ok(None),
+            _ => {}
         }
-        self.named(&set.name).cloned().map(Handler::Script).ok_or_else(|| {
+        let handler = self.named(&set.name).cloned().map(Handler::Script);
+        handler.map(Some).ok_or_else(|| {
             let SetHandler { name, place } = set;
             conf_error(
                 cf,
                 format_args!(
                     "\"wsgi_set_handler\" names unknown handler \"{name}\" in {place}: neither \
-                     \"{WSGI_SCRIPT}\" nor a \"wsgi_handler_script\""
+                     \"{WSGI_SCRIPT}\" nor \"{OFF}\" nor a \"wsgi_handler_script\""
                 ),
             );
             ConfigError
@@ -111,7 +116,7 @@ impl HandlerScripts {
     }
 }
 
-/// `wsgi_set_handler wsgi-script|name`.
+/// `wsgi_set_handler wsgi-script|name|off`.
 pub fn set_handler(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let set = SetHandler { name: cf.word(1)?.to_owned(), place: cf.place() };
     set_once(cf, &mut conf.set_handler, set)
