@@ -41,6 +41,8 @@ pub struct MainAccess {
     pub uses_digest: bool,
     /// How many scripts answer for passwords.
     pub user_scripts: usize,
+    /// What nobody needs to be told again while the configuration is read.
+    warned: Vec<String>,
     remote_user: Option<Variable>,
     shared: Option<Shared>,
 }

@@ -115,10 +115,13 @@ unsafe extern "C" fn merge_loc_conf(
             unsafe { (&mut *outer.cast::<LocationConf>(), &mut *inner.cast::<LocationConf>()) };
         // SAFETY: nginx passes the configuration being read; while it merges, the location
         // configuration in its context is the inner one, and the core module has merged before.
-        if let Some(core) = NgxHttpCoreModule::location_conf(unsafe { &*cf }) {
-            inner.observe(core, outer);
-        }
+        let Some(core) = NgxHttpCoreModule::location_conf(unsafe { &*cf }) else { return failed };
+        inner.observe(core, outer);
         if ngx::http::Merge::merge(inner, outer).is_err() {
+            return failed;
+        }
+        // SAFETY: as above.
+        if inner.check(unsafe { Conf::new(cf) }, core).is_err() {
             return failed;
         }
         if let Some(set) = &inner.set_handler {

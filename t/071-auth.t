@@ -691,27 +691,12 @@ GET /a.txt
 
 
 === TEST 28: groups without a script
---- user_files
->>> a.txt
-content
->>> auth.py
-def check_password(environ, user, password):
-    return True
---- config
-location / {
-    alias @DIR@/;
-    wsgi_auth_type basic;
-    wsgi_auth_name r;
-    wsgi_auth_user_script @DIR@/auth.py;
-    wsgi_require group one;
-}
---- more_headers
-Authorization: Basic Y2Fm6Tpw5HNzOndvcmQ=
---- request
-GET /a.txt
---- error_code: 500
---- error_log
-"wsgi_require group" needs "wsgi_auth_group_script"
+--- config_error
+wsgi_auth_type basic;
+wsgi_auth_name r;
+wsgi_auth_user_script auth.py;
+server { location / { wsgi_require group one; } }
+--- error: no "wsgi_auth_group_script" is defined for the "wsgi_require" directive
 
 
 === TEST 29: requirements are alternatives, an inner level replaces them
@@ -744,75 +729,27 @@ my $h = sub { "Authorization: Basic $_[0]" };
 
 
 === TEST 30: without a type nobody gets in
---- user_files
->>> a.txt
-content
->>> auth.py
-def check_password(environ, user, password):
-    return True
---- config
-location / { alias @DIR@/; wsgi_auth_name r; wsgi_auth_user_script @DIR@/auth.py; }
---- more_headers
-Authorization: Basic YTpi
---- request
-GET /a.txt
---- error_code: 500
---- error_log
-the client cannot be authenticated: "wsgi_auth_type" is not set
+--- config_error
+server { location / { wsgi_auth_name r; wsgi_auth_user_script auth.py; } }
+--- error: no "wsgi_auth_type" is defined for the "wsgi_auth_name" directive
 
 
 === TEST 31: without a name nobody gets in
---- user_files
->>> a.txt
-content
->>> auth.py
-def check_password(environ, user, password):
-    return True
---- config
-location / { alias @DIR@/; wsgi_auth_type basic; wsgi_auth_user_script @DIR@/auth.py; }
---- more_headers
-Authorization: Basic YTpi
---- request
-GET /a.txt
---- error_code: 500
---- error_log
-the client cannot be authenticated: "wsgi_auth_name" is not set
+--- config_error
+server { location / { wsgi_auth_type digest; wsgi_auth_user_script auth.py; } }
+--- error: no "wsgi_auth_name" is defined for the "wsgi_auth_type" directive
 
 
 === TEST 32: without a script nobody gets in
---- user_files
->>> a.txt
-content
->>> auth.py
-def check_password(environ, user, password):
-    return True
---- config
-location / { alias @DIR@/; wsgi_auth_type basic; wsgi_auth_name r; }
---- more_headers
-Authorization: Basic YTpi
---- request
-GET /a.txt
---- error_code: 500
---- error_log
-the client cannot be authenticated: "wsgi_auth_user_script" is not set
+--- config_error
+server { location / { wsgi_auth_type basic; wsgi_auth_name r; } }
+--- error: no "wsgi_auth_user_script" is defined for the "wsgi_auth_type" directive
 
 
 === TEST 33: a requirement alone lets nobody in
---- user_files
->>> a.txt
-content
->>> auth.py
-def check_password(environ, user, password):
-    return True
---- config
-location / { alias @DIR@/; wsgi_require valid-user; }
---- more_headers
-Authorization: Basic YTpi
---- request
-GET /a.txt
---- error_code: 500
---- error_log
-the client cannot be authenticated: "wsgi_auth_type" is not set
+--- config_error
+server { location / { wsgi_require valid-user; } }
+--- error: no "wsgi_auth_type" is defined for the "wsgi_require" directive
 
 
 === TEST 34: variables and quotes in the realm
@@ -1049,3 +986,82 @@ wsgi_auth_group_script a.py callable-object=x;
 wsgi_auth_group_script a.py;
 wsgi_auth_group_script b.py;
 --- error: "wsgi_auth_group_script" is duplicate
+
+
+=== TEST 55: what is missing in a server without locations
+--- config_error
+server { wsgi_auth_type basic; wsgi_auth_name r; }
+--- error: no "wsgi_auth_user_script" is defined for the "wsgi_auth_type" directive
+
+
+=== TEST 56: what is missing for some methods
+--- config_error
+server { location / { limit_except GET { wsgi_require user bob; } } }
+--- error: no "wsgi_auth_type" is defined for the "wsgi_require" directive
+
+
+=== TEST 57: a location that inherits too little is warned of, and lets nobody in
+--- user_files
+>>> a.txt
+content
+>>> auth.py
+def check_password(environ, user, password):
+    return True
+--- config
+wsgi_auth_name r;
+wsgi_auth_user_script @DIR@/auth.py;
+location /one { alias @DIR@/; }
+--- more_headers
+Authorization: Basic YTpi
+--- request
+GET /one/a.txt
+--- error_code: 500
+--- error_log eval
+[qr/\[warn\] .*no "wsgi_auth_type" is defined for the "wsgi_auth_name" directive in \S+:\d+: a location that inherits it answers 500/,
+ 'the client cannot be authenticated: "wsgi_auth_type" is not set']
+
+
+=== TEST 58: what every location adds, the server need not have
+--- user_files
+>>> a.txt
+content
+>>> auth.py
+def check_password(environ, user, password):
+    return True
+--- config
+wsgi_auth_name r;
+wsgi_auth_user_script @DIR@/auth.py;
+wsgi_require group one;
+location / { alias @DIR@/; wsgi_auth_type basic; wsgi_require user a; }
+--- more_headers
+Authorization: Basic YTpi
+--- request
+GET /a.txt
+--- no_error_log
+[warn]
+[error]
+
+
+=== TEST 59: refused: wsgi_auth_nonce_lifetime 0;
+--- config_error
+wsgi_auth_nonce_lifetime 0;
+--- error: "wsgi_auth_nonce_lifetime" has invalid value "0": must be a time of at least 1s
+
+
+=== TEST 60: refused: wsgi_auth_nonce_lifetime soon;
+--- config_error
+wsgi_auth_nonce_lifetime soon;
+--- error: "wsgi_auth_nonce_lifetime" has invalid value "soon": must be a time of at least 1s
+
+
+=== TEST 61: refused: wsgi_auth_nonce_lifetime 2m;
+--- config_error
+wsgi_auth_nonce_lifetime 1m;
+wsgi_auth_nonce_lifetime 2m;
+--- error: "wsgi_auth_nonce_lifetime" is duplicate
+
+
+=== TEST 62: refused: wsgi_auth_nonce_lifetime;
+--- config_error
+wsgi_auth_nonce_lifetime;
+--- error: invalid number of arguments in "wsgi_auth_nonce_lifetime" directive

@@ -1,6 +1,7 @@
 """Hooks for access, authentication and groups, as clients meet them."""
 
 import hashlib
+import itertools
 import os
 import re
 import signal
@@ -208,6 +209,37 @@ def test_nonces_of_others_are_stale(nginx):
     nginx.send(signal.SIGHUP)
     wait_until(lambda: nginx.workers() and not workers & {worker.pid for worker in nginx.workers()}, "new workers")
     assert challenge(nginx, headers=old)["stale"] == "true"
+
+
+def wait_until_stale(nginx, asked, path="/a.txt"):
+    """Sends right credentials with this nonce until it is too old."""
+    counts = itertools.count(1)
+
+    def is_stale():
+        status, fields, _ = get(nginx.port, path, headers=credentials(asked, path, count=next(counts)))
+        if status == 401:
+            assert "stale=true" in fields["www-authenticate"]
+            return True
+        assert status == 200
+
+    wait_until(is_stale, "the nonce's end")
+
+
+def test_an_old_nonce_is_exchanged_without_asking_the_user(nginx):
+    start_digest(nginx, directives="wsgi_auth_nonce_lifetime 1s; location /long/ { wsgi_auth_nonce_lifetime 1h; alias {dir}/files/; }")
+    with requests.Session() as session:
+        session.auth = HTTPDigestAuth("bob", "secret")
+        assert session.get(nginx.url + "/a.txt").text == "content"
+        asked = challenge(nginx)
+        wait_until_stale(nginx, asked)
+        assert session.get(nginx.url + "/a.txt").text == "content"
+    # Where it is good for longer it still is; a count must be unused, of course.
+    fresh = credentials(asked, "/long/a.txt", count=10**6)
+    assert get(nginx.port, "/long/a.txt", headers=fresh)[0] == 200
+    # Challenges: for either client the first one, and one for the old nonce.
+    log = (nginx.dir / "logs" / "users.log").read_text().splitlines()
+    assert log.count("401 [-] GET /a.txt HTTP/1.1") == 4
+    assert "used before" not in nginx.log() and "mismatch" not in nginx.log()
 
 
 @pytest.mark.parametrize(
@@ -462,3 +494,21 @@ def test_many_requests_through_hooks(nginx):
     # Connections to the host are kept and shared.
     (worker, *_) = nginx.workers()
     assert worker is not None
+
+
+def test_what_is_missing_is_said_once(nginx):
+    nginx.configure(
+        server="""
+        wsgi_auth_name realm;
+        wsgi_auth_user_script {dir}/auth.py;
+        location /one { if ($arg_x) { root /x; } }
+        location /two { limit_except GET { deny all; } }
+        location /good { wsgi_auth_type basic; }
+        """
+    )
+    done = nginx.run("-t")
+    line = nginx.conf.read_text().splitlines().index("        wsgi_auth_name realm;") + 1
+    where = f'the "wsgi_auth_name" directive in {nginx.conf}:{line}'
+    assert done.returncode == 0
+    assert done.stderr.count("[warn]") == 1, done.stderr
+    assert f'no "wsgi_auth_type" is defined for {where}: a location that inherits it answers 500' in done.stderr

@@ -50,17 +50,13 @@ struct Authentication<'a> {
 /// Authenticates a request where that is configured, as nginx's phases want to be told.
 pub fn handle(r: Request) -> ngx_int_t {
     let conf = conf_of(r);
-    if conf.lacks_auth_type() {
-        return misconfigured(r, "\"wsgi_auth_type\" is not set");
+    if let Some(missing) = conf.missing() {
+        return misconfigured(r, &format!("\"{missing}\" is not set"));
     }
-    if !conf.authenticates() {
+    let (true, Some(script), Some(name)) =
+        (conf.authenticates(), conf.user_script.as_deref(), conf.auth_name)
+    else {
         return code::DECLINED;
-    }
-    let Some(script) = conf.user_script.as_deref() else {
-        return misconfigured(r, "\"wsgi_auth_user_script\" is not set");
-    };
-    let Some(name) = conf.auth_name else {
-        return misconfigured(r, "\"wsgi_auth_name\" is not set");
     };
     let (Some(realm), Some(state)) = (name.evaluate(r), State::enter(r)) else {
         return SERVER_ERROR;
@@ -169,7 +165,8 @@ impl Authentication<'_> {
     fn digest(&mut self) -> Result<Identity, Refusal> {
         let credentials = self.credentials()?;
         let nonces = &self.shared()?.nonces;
-        let nonce = nonces.check(&credentials.nonce, now()).map_err(|_| STALE)?;
+        let lifetime = self.conf.nonce_lifetime();
+        let nonce = nonces.check(&credentials.nonce, now(), lifetime).map_err(|_| STALE)?;
         if credentials.realm != self.realm {
             return Err(UNPROVEN);
         }
@@ -270,10 +267,7 @@ impl Authentication<'_> {
 
     /// Whether the user is in one of the groups, as the group script says.
     fn is_member(&mut self, user: &[u8], wanted: &[&str]) -> Result<bool, Refusal> {
-        let Some(script) = self.conf.group_script.as_deref() else {
-            let cause = "\"wsgi_require group\" needs \"wsgi_auth_group_script\"";
-            return Err(Refusal::Status(misconfigured(self.r, cause)));
-        };
+        let Some(script) = self.conf.group_script.as_deref() else { return Ok(false) };
         let arguments = [(hook::USER, user)];
         match self.state.ask(self.r, script, hook::GROUPS_FOR_USER, &arguments) {
             Asked::Pending => Err(Refusal::Pending),

@@ -8,9 +8,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::digest::{hex, is_same};
 
-/// Seconds that a nonce is good for (mod_auth_digest's default).
-pub const LIFETIME: u64 = 300;
-
 /// How many nonces are remembered. One that has been overtaken by as many others is stale.
 pub const SLOTS: usize = 1 << 16;
 
@@ -56,15 +53,15 @@ impl<S: Deref<Target = [Slot]>> Nonces<S> {
         hex(&self.sealed(number, now))
     }
 
-    /// Whether a nonce is one of ours and still good.
+    /// Whether a nonce is one of ours and, `lifetime` seconds after it was made, still good.
     ///
     /// # Errors
     ///
     /// [`Stale`] when it is not.
-    pub fn check(&self, text: &[u8], now: u64) -> Result<Nonce, Stale> {
+    pub fn check(&self, text: &[u8], now: u64, lifetime: u64) -> Result<Nonce, Stale> {
         let bytes = unhex(text).ok_or(Stale)?;
         let (number, made) = (word(&bytes[..8]), word(&bytes[8..16]));
-        if !is_same(&self.sealed(number, made), &bytes) || now.wrapping_sub(made) > LIFETIME {
+        if !is_same(&self.sealed(number, made), &bytes) || now.wrapping_sub(made) > lifetime {
             return Err(Stale);
         }
         if self.slot(number)[0].load(Ordering::Acquire) != number {
@@ -141,6 +138,8 @@ fn unhex(text: &[u8]) -> Option<[u8; NONCE]> {
 mod tests {
     use super::*;
 
+    const LIFETIME: u64 = 300;
+
     fn nonces(slots: usize) -> Nonces<Vec<Slot>> {
         Nonces::new([7; 32], (0..=slots).map(|_| Slot::default()).collect())
     }
@@ -149,10 +148,10 @@ mod tests {
     fn a_nonce_is_good_for_its_lifetime() {
         let nonces = nonces(4);
         let nonce = nonces.make(1000);
-        assert!(nonces.check(&nonce, 1000).is_ok());
-        assert!(nonces.check(&nonce, 1000 + LIFETIME).is_ok());
-        assert_eq!(nonces.check(&nonce, 1001 + LIFETIME), Err(Stale));
-        assert_eq!(nonces.check(&nonce, 999), Err(Stale));
+        assert!(nonces.check(&nonce, 1000, LIFETIME).is_ok());
+        assert!(nonces.check(&nonce, 1000 + LIFETIME, LIFETIME).is_ok());
+        assert_eq!(nonces.check(&nonce, 1001 + LIFETIME, LIFETIME), Err(Stale));
+        assert_eq!(nonces.check(&nonce, 999, LIFETIME), Err(Stale));
     }
 
     #[test]
@@ -162,12 +161,12 @@ mod tests {
         for at in 0..nonce.len() {
             let mut forged = nonce.clone();
             forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
-            assert_eq!(nonces.check(&forged, 1000), Err(Stale), "changed at {at}");
+            assert_eq!(nonces.check(&forged, 1000, LIFETIME), Err(Stale), "changed at {at}");
         }
-        assert_eq!(nonces.check(&nonce[..2], 1000), Err(Stale));
-        assert_eq!(nonces.check(b"", 1000), Err(Stale));
+        assert_eq!(nonces.check(&nonce[..2], 1000, LIFETIME), Err(Stale));
+        assert_eq!(nonces.check(b"", 1000, LIFETIME), Err(Stale));
         let other = Nonces::new([8; 32], vec![Slot::default(), Slot::default()]);
-        assert_eq!(other.check(&nonce, 1000), Err(Stale));
+        assert_eq!(other.check(&nonce, 1000, LIFETIME), Err(Stale));
     }
 
     #[test]
@@ -176,16 +175,16 @@ mod tests {
         let first = nonces.make(1);
         nonces.make(1);
         nonces.make(1);
-        assert!(nonces.check(&first, 1).is_ok());
+        assert!(nonces.check(&first, 1, LIFETIME).is_ok());
         nonces.make(1);
-        assert_eq!(nonces.check(&first, 1), Err(Stale));
+        assert_eq!(nonces.check(&first, 1, LIFETIME), Err(Stale));
     }
 
     #[test]
     fn every_count_is_good_once() {
         let nonces = nonces(4);
         let text = nonces.make(1);
-        let nonce = nonces.check(&text, 1).unwrap();
+        let nonce = nonces.check(&text, 1, LIFETIME).unwrap();
         let used = |count| nonces.count(nonce, count);
         assert!(!used(0));
         assert!(used(1) && !used(1));

@@ -2,9 +2,14 @@
 
 use std::rc::Rc;
 
+use ngx::ngx_log_error;
+
 use crate::conf::{main_conf, set_once, LocationConf, Value};
-use crate::ffi::{text, Conf, ConfigError};
+use crate::ffi::{parse_seconds, text, Conf, ConfigError};
 use crate::hook::Hook;
+
+/// Seconds that a nonce is good for where nothing is configured (mod_auth_digest's default).
+const NONCE_LIFETIME: u64 = 300;
 
 /// A script that answers for passwords.
 #[derive(Debug)]
@@ -41,6 +46,11 @@ pub struct AccessConf {
     pub auth_name: Option<Value>,
     /// Empty: not configured.
     pub require: Rc<Vec<Requirement>>,
+    nonce_lifetime: Option<u64>,
+    /// The first of the directives about who clients are: `"name" directive in file:line`.
+    first: Option<Rc<str>>,
+    /// It is of this level.
+    own: bool,
 }
 
 impl AccessConf {
@@ -56,9 +66,12 @@ impl AccessConf {
         inherit(&mut self.group_script, &outer.group_script);
         inherit(&mut self.auth_type, &outer.auth_type);
         inherit(&mut self.auth_name, &outer.auth_name);
+        inherit(&mut self.nonce_lifetime, &outer.nonce_lifetime);
         if self.require.is_empty() {
             self.require = Rc::clone(&outer.require);
         }
+        self.own = self.first.is_some();
+        inherit(&mut self.first, &outer.first);
     }
 
     /// Whether clients have to prove who they are.
@@ -66,10 +79,61 @@ impl AccessConf {
         matches!(self.auth_type, Some(AuthType::Basic | AuthType::Digest))
     }
 
-    /// Whether something is configured that has no effect without wsgi_auth_type.
-    pub fn lacks_auth_type(&self) -> bool {
+    /// The directive without which no client can be authenticated here, though others want it.
+    pub fn missing(&self) -> Option<&'static str> {
         let wanted = self.user_script.is_some() || !self.require.is_empty();
-        self.auth_type.is_none() && wanted
+        if self.auth_type.is_none() && wanted {
+            return Some("wsgi_auth_type");
+        }
+        if !self.authenticates() {
+            return None;
+        }
+        let is_group = |requirement: &Requirement| matches!(requirement, Requirement::Groups(_));
+        match () {
+            () if self.user_script.is_none() => Some("wsgi_auth_user_script"),
+            () if self.auth_name.is_none() => Some("wsgi_auth_name"),
+            () if self.group_script.is_none() && self.require.iter().any(is_group) => {
+                Some("wsgi_auth_group_script")
+            }
+            () => None,
+        }
+    }
+
+    /// Says what is missing where all requests would be answered with 500: an error in a level that
+    /// sets something itself; else a warning in a real location, because it may never come to
+    /// authentication there, once for what is inherited from one place.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], logged.
+    pub fn check(&self, cf: Conf, is_location: bool) -> Result<(), ConfigError> {
+        let (Some(missing), Some(first)) = (self.missing(), &self.first) else { return Ok(()) };
+        let problem = format!("no \"{missing}\" is defined for the {first}");
+        let log = cf.get().log;
+        if self.own {
+            ngx_log_error!(nginx_sys::NGX_LOG_EMERG, log, "{problem}");
+            return Err(ConfigError);
+        }
+        let warned = &mut main_conf(cf).ok_or(ConfigError)?.access.warned;
+        if is_location && !warned.contains(&problem) {
+            let effect = "a location that inherits it answers 500";
+            ngx_log_error!(nginx_sys::NGX_LOG_WARN, log, "{problem}: {effect}");
+            warned.push(problem);
+        }
+        Ok(())
+    }
+
+    /// Seconds that a nonce is good for.
+    pub fn nonce_lifetime(&self) -> u64 {
+        self.nonce_lifetime.unwrap_or(NONCE_LIFETIME)
+    }
+
+    /// Remembers where a directive about who clients are stands.
+    fn note(&mut self, cf: Conf) -> Result<(), ConfigError> {
+        if self.first.is_none() {
+            self.first = Some(format!("\"{}\" directive in {}", cf.word(0)?, cf.place()).into());
+        }
+        Ok(())
     }
 }
 
@@ -93,12 +157,14 @@ pub fn auth_user_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigE
     let access = &mut main_conf(cf).ok_or(ConfigError)?.access;
     let number = access.user_scripts;
     access.user_scripts += 1;
+    conf.access.note(cf)?;
     set_once(cf, &mut conf.access.user_script, Rc::new(UserScript { hook, number }))
 }
 
 /// `wsgi_auth_group_script path [application-group=...]`.
 pub fn auth_group_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let hook = hook(cf)?;
+    conf.access.note(cf)?;
     set_once(cf, &mut conf.access.group_script, Rc::new(hook))
 }
 
@@ -117,6 +183,7 @@ pub fn auth_type(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let main = main_conf(cf).ok_or(ConfigError)?;
     main.access.used = true;
     main.access.uses_digest |= kind == AuthType::Digest;
+    conf.access.note(cf)?;
     set_once(cf, &mut conf.access.auth_type, kind)
 }
 
@@ -131,7 +198,18 @@ pub fn auth_name(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
         return Err(cf.error(format_args!("has invalid value \"{shown}\": {cause}")));
     }
     let value = Value::compile(cf, word)?;
+    conf.access.note(cf)?;
     set_once(cf, &mut conf.access.auth_name, value)
+}
+
+/// `wsgi_auth_nonce_lifetime time`.
+pub fn nonce_lifetime(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let lifetime =
+        parse_seconds(cf.words()[1]).filter(|seconds| *seconds > 0).ok_or_else(|| {
+            let value = cf.word(1).unwrap_or_default();
+            cf.error(format_args!("has invalid value \"{value}\": must be a time of at least 1s"))
+        })?;
+    set_once(cf, &mut conf.access.nonce_lifetime, lifetime)
 }
 
 /// `wsgi_require valid-user | user name ... | group name ...`.
@@ -156,6 +234,7 @@ pub fn require(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
     };
     let main = main_conf(cf).ok_or(ConfigError)?;
     main.access.used = true;
+    conf.access.note(cf)?;
     Rc::make_mut(&mut conf.access.require).push(requirement);
     Ok(())
 }

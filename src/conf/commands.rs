@@ -322,6 +322,12 @@ commands![
         NGX_CONF_TAKE1,
         setter!(LocationConf, access::auth_name),
     ),
+    local(
+        c"wsgi_auth_nonce_lifetime",
+        ANY_AND_LIMIT,
+        NGX_CONF_TAKE1,
+        setter!(LocationConf, access::nonce_lifetime),
+    ),
     local(c"wsgi_require", ANY_AND_LIMIT, NGX_CONF_1MORE, setter!(LocationConf, access::require)),
     family(
         c"wsgi_pass_request_headers",

@@ -14,7 +14,7 @@ use super::value::Setting;
 use super::value::Value;
 use crate::access::AccessConf;
 use crate::exchange::{Network, ProxyHeader};
-use crate::ffi::{merge, UNSET};
+use crate::ffi::{merge, Conf, ConfigError, UNSET};
 use crate::hook::Hook;
 
 /// The settings of a location, and of the levels around it.
@@ -114,6 +114,20 @@ impl LocationConf {
     pub fn observe(&mut self, core: &ngx_http_core_loc_conf_t, outer: &LocationConf) {
         self.root = core.root.data;
         self.named = core.named() != 0 || core.noname() != 0 && outer.named;
+    }
+
+    /// Checks what the level has when it is merged with those around it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], logged.
+    pub fn check(&self, cf: Conf, core: &ngx_http_core_loc_conf_t) -> Result<(), ConfigError> {
+        // Of a server with locations it is those that answer requests.
+        let is_server = core.name.len == 0 && core.noname() == 0;
+        if is_server && !core.locations.is_null() {
+            return Ok(());
+        }
+        self.access.check(cf, core.noname() == 0)
     }
 }
 

@@ -102,6 +102,13 @@ pub fn conf_warn(cf: *mut ngx_conf_t, cause: std::fmt::Arguments<'_>) {
     ngx_conf_log_error!(nginx_sys::NGX_LOG_WARN, cf, "{cause}");
 }
 
+/// A time in nginx's notation, in seconds.
+pub fn parse_seconds(mut word: ngx_str_t) -> Option<u64> {
+    // SAFETY: one of a directive's words, which is only read.
+    let seconds = unsafe { nginx_sys::ngx_parse_time(&mut word, 1) };
+    u64::try_from(seconds).ok()
+}
+
 /// The enclosing server's configuration of the core module, while the configuration is read.
 fn enclosing<T>(cf: Conf, module: &ngx_module_t) -> *mut T {
     let ctx = cf.get().ctx.cast::<ngx_http_conf_ctx_t>();
