@@ -1,5 +1,6 @@
 """Django's admin in a browser: Chromium, remotely controlled, over HTTP/1.1 and HTTP/2."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -69,17 +70,26 @@ class Browser:
         return [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-@pytest.fixture
-def browser(django, tmp_path):  # noqa: F811
-    browser = Browser(tmp_path, tmp_path / "chromedriver.log")
-    yield browser
-    browser.driver.quit()
+@contextlib.contextmanager
+def open_browser(directory):
+    """A browser that is gone afterwards, with all its processes."""
+    browser = Browser(directory, directory / "chromedriver.log")
+    try:
+        yield browser
+    finally:
+        browser.driver.quit()
 
     def left():
         reap()
         return [process for process in descendants() if process.name.startswith("chrom")]
 
     wait_until(lambda: not left(), lambda: f"the browser's end: {left()}")
+
+
+@pytest.fixture
+def browser(django, tmp_path):  # noqa: F811
+    with open_browser(tmp_path) as browser:
+        yield browser
 
 
 @pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
