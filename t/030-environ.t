@@ -453,18 +453,20 @@ wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
 >>> passwords
 u:{PLAIN}p
 --- config
+set $claimed $remote_user;
 wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
 location /protected/ { auth_basic realm; auth_basic_user_file @DIR@/passwords; }
 location /protected/open/ { auth_basic off; auth_basic_user_file @DIR@/passwords; }
 location /any/ { satisfy any; allow all; auth_basic realm; auth_basic_user_file @DIR@/passwords; }
+location /without-file/ { auth_basic realm; }
 location /variable/ { auth_basic $arg_realm; auth_basic_user_file @DIR@/passwords; }
 --- more_headers
 Authorization: Basic dTpw
 --- request eval
-["GET /", "GET /protected/", "GET /protected/open/", "GET /any/", "GET /variable/?realm=off", "GET /variable/?realm=r"]
+["GET /", "GET /protected/", "GET /protected/open/", "GET /any/", "GET /without-file/", "GET /variable/?realm=off", "GET /variable/?realm=r"]
 --- response_body eval
 my ($none, $user) = ("REMOTE_USER absent\nAUTH_TYPE absent\n", "REMOTE_USER='u'\nAUTH_TYPE='Basic'\n");
-[$none, $user, $none, $none, $none, $user]
+[$none, $user, $none, $none, $none, $none, $user]
 
 
 

@@ -1065,3 +1065,27 @@ wsgi_auth_nonce_lifetime 2m;
 --- config_error
 wsgi_auth_nonce_lifetime;
 --- error: invalid number of arguments in "wsgi_auth_nonce_lifetime" directive
+
+
+=== TEST 63: a name with control characters is nobody's, and gets into no log
+--- user_files
+>>> a.txt
+content
+>>> auth.py
+def check_password(environ, user, password):
+    print('asked')
+    return True
+--- config
+location / { alias @DIR@/; wsgi_auth_type basic; wsgi_auth_name r; wsgi_auth_user_script @DIR@/auth.py; }
+--- more_headers eval
+use MIME::Base64;
+my $h = sub { 'Authorization: Basic ' . encode_base64("$_[0]:p", '') };
+[$h->("bob\0eve"), $h->("bob\nforged"), $h->("\x7f")]
+--- request eval
+["GET /a.txt", "GET /a.txt", "GET /a.txt"]
+--- error_code eval
+[401, 401, 401]
+--- error_log eval
+[qr/credentials with control characters in the user's name.*request: "GET/]
+--- no_error_log eval
+["asked", qr/^forged/m]

@@ -254,6 +254,7 @@ def test_an_old_nonce_is_exchanged_without_asking_the_user(nginx):
         (dict(nc="1"), 401),
         (dict(algorithm="MD5-sess"), 401),
         (dict(username=""), 401),
+        (dict(username="bo\tb"), 401),
     ],
 )
 def test_credentials_for_something_else(nginx, changes, status):

@@ -125,6 +125,16 @@ impl Authentication<'_> {
         }
     }
 
+    /// Refuses what no user is called (RFC 7617, section 2), and what would make lines of its own in
+    /// a log.
+    fn check_name(&self, user: &[u8]) -> Result<(), Refusal> {
+        if user.iter().any(u8::is_ascii_control) {
+            self.log(format_args!("credentials with control characters in the user's name"));
+            return Err(UNPROVEN);
+        }
+        Ok(())
+    }
+
     fn basic(&mut self) -> Result<Identity, Refusal> {
         // SAFETY: a live request; user and password live as long as it.
         let (user, password) = unsafe {
@@ -136,6 +146,7 @@ impl Authentication<'_> {
             let headers = &self.r.get().headers_in;
             (bytes(&headers.user), bytes(&headers.passwd))
         };
+        self.check_name(user)?;
         let arguments: [(_, &[u8]); 2] = [(hook::USER, user), (hook::PASSWORD, password)];
         let answer = self.ask(hook::CHECK_PASSWORD, &arguments)?;
         match answer.verdict {
@@ -164,6 +175,7 @@ impl Authentication<'_> {
 
     fn digest(&mut self) -> Result<Identity, Refusal> {
         let credentials = self.credentials()?;
+        self.check_name(&credentials.user)?;
         let nonces = &self.shared()?.nonces;
         let lifetime = self.conf.nonce_lifetime();
         let nonce = nonces.check(&credentials.nonce, now(), lifetime).map_err(|_| STALE)?;

@@ -36,7 +36,7 @@ pub struct Neighbours {
     pub tls: Option<Tls>,
     /// Conditions with which the cache asks whether an expired entry is still good: key and value.
     conditions: Vec<(&'static str, Variable)>,
-    basic_auth: Option<Neighbour<*mut ngx_http_complex_value_t>>,
+    basic_auth: Option<Neighbour<[*mut ngx_http_complex_value_t; 2]>>,
     filters: Vec<(Neighbour<FilterStart>, &'static [usize])>,
 }
 
@@ -59,8 +59,8 @@ impl Neighbours {
             realip_port: realip.then(|| Variable::find(cf, "realip_remote_port")).transpose()?,
             tls: Tls::find(cf)?,
             conditions: conditions(cf)?,
-            // SAFETY: the configuration begins with the realm, null or unset where auth_basic is
-            // not configured (nginx: http/modules/ngx_http_auth_basic_module.c).
+            // SAFETY: the configuration begins with the realm and the file of the users, null or unset
+            // where they are not configured (nginx: http/modules/ngx_http_auth_basic_module.c).
             basic_auth: unsafe { Neighbour::find(cf, c"ngx_http_auth_basic_module") },
             filters: filters.collect(),
         })
@@ -82,10 +82,12 @@ impl Neighbours {
         if !r.is_main() || r.core_location().satisfy == NGX_HTTP_SATISFY_ANY as usize {
             return None;
         }
-        let realm = *self.basic_auth.as_ref()?.settings(r)?;
-        if realm.is_null() || realm as usize == usize::MAX {
+        let settings = self.basic_auth.as_ref()?.settings(r)?;
+        // Without either nginx checks nothing.
+        if settings.iter().any(|it| it.is_null() || *it as usize == usize::MAX) {
             return None;
         }
+        let [realm, _] = *settings;
         let mut value = ngx_str_t { len: 0, data: std::ptr::null_mut() };
         // SAFETY: a realm that is set is a compiled value, which lives as long as the cycle; result
         // and user live as long as the request.
