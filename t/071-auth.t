@@ -1089,3 +1089,26 @@ my $h = sub { 'Authorization: Basic ' . encode_base64("$_[0]:p", '') };
 [qr/credentials with control characters in the user's name.*request: "GET/]
 --- no_error_log eval
 ["asked", qr/^forged/m]
+
+
+=== TEST 64: a subrequest is not checked, and has no user
+--- app
+@SHOW REMOTE_USER@
+--- user_files
+>>> page.shtml
+<!--#include virtual="/part" -->
+>>> auth.py
+def check_password(environ, user, password):
+    return True
+--- config
+wsgi_auth_type basic;
+wsgi_auth_name r;
+wsgi_auth_user_script @DIR@/auth.py;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+location = /page.shtml { root @DIR@; ssi on; default_type text/html; types { } }
+--- more_headers
+Authorization: Basic dTpw
+--- request eval
+["GET /page.shtml", "GET /part"]
+--- response_body_like eval
+["^REMOTE_USER absent\\s*\$", "^REMOTE_USER='u'\$"]

@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+import h2.connection
+import h2.events
 import httpx
 import pytest
 import requests
@@ -454,6 +456,39 @@ def test_http2(nginx):
     assert fetch(url.replace("files", "free")) == 200
     let_go(nginx)
     assert [result() for result in waiting] == [200, 200, 403]
+
+
+def test_streams_that_are_reset_leave_nothing(nginx):
+    start_slow(nginx, threads=2)
+    listen = f"listen 127.0.0.1:{nginx.tls_port} http2; listen 127"
+    nginx.conf.write_text(nginx.conf.read_text().replace("listen 127", listen, 1))
+    nginx.reload()
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+
+    def ask(stream, path):
+        fields = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "localhost")]
+        connection.send_headers(stream, fields, end_stream=True)
+
+    with socket.create_connection(("127.0.0.1", nginx.tls_port), timeout=30) as client:
+        for stream in range(1, 13, 2):
+            ask(stream, f"/files/a.txt?slow{stream}")
+        client.sendall(connection.data_to_send())
+        began(nginx, 2)
+        for stream in range(1, 13, 2):
+            connection.reset_stream(stream)
+        ask(13, "/free/a.txt")
+        client.sendall(connection.data_to_send())
+        events = []
+        while not any(isinstance(event, h2.events.StreamEnded) for event in events):
+            events += connection.receive_data(client.recv(65536))
+        (head,) = [event for event in events if isinstance(event, h2.events.ResponseReceived)]
+        assert head.stream_id == 13 and (b":status", b"200") in head.headers
+    let_go(nginx)
+    for _ in range(5):
+        assert get(nginx.port, "/files/a.txt")[0] == 200
+    # Four waited for a thread, and nobody asked about them.
+    assert len(list((nginx.dir / "began").iterdir())) == 2
 
 
 def test_changed_scripts_are_loaded_again(nginx):
