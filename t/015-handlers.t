@@ -389,3 +389,22 @@ location /text {
 [200, 404, 200, 200, 200]
 --- response_body_like eval
 ["^static\$", "404", "^handler\$", "^alias\$", "^handler\$"]
+
+
+
+=== TEST 26: the URL / is all SCRIPT_NAME
+--- app
+@REPLY unused@
+--- user_files
+>>> handler.wsgi
+def handle_request(environ, start_response):
+    start_response('200 OK', [])
+    return [('%r %r\n' % (environ['SCRIPT_NAME'], environ['PATH_INFO'])).encode()]
+--- config
+wsgi_handler_script text @DIR@/handler.wsgi @GROUP@;
+location / { root @DIR@; wsgi_set_handler text; }
+--- invalid: the validator wants SCRIPT_NAME never to be a slash
+--- request eval
+["GET /", "GET //"]
+--- response_body eval
+[("'/' ''\n") x 2]
