@@ -29,6 +29,7 @@ mod regex;
 #[cfg(not(ngx_feature = "pcre"))]
 #[path = "ffi/no_regex.rs"]
 mod regex;
+mod reply;
 mod request;
 mod shared;
 mod stderr;
@@ -37,8 +38,8 @@ mod variable;
 
 pub use buf::{chain_of, in_memory, memory_buf, size as buf_size, Chain};
 pub use conf::{
-    bitmask, conf_error, conf_warn, enclosing_server, merge, parse_seconds, Conf, ConfigError,
-    UNSET, UNSET_MSEC, UNSET_PTR, UNSET_SIZE, UNSET_UINT,
+    bitmask, conf_error, conf_warn, enclosing_server, merge, parse_seconds, set_content_handler,
+    Conf, ConfigError, UNSET, UNSET_MSEC, UNSET_PTR, UNSET_SIZE, UNSET_UINT,
 };
 pub use connection::{close_connection, Watched};
 pub use error_page::{intercept, Locations};
@@ -48,6 +49,7 @@ pub use log::{server_log, write_text};
 pub use neighbour::{has_module, override_variable, Neighbour, Variable};
 pub use process::{core_conf, file_log, is_worker, log_level, worker_count, worker_index, Role};
 pub use regex::Regex;
+pub use reply::Reply;
 pub use request::{file_name, header_key, Request};
 pub use shared::SharedSlice;
 pub use stderr::Redirected;

@@ -10,6 +10,7 @@ mod ffi;
 mod hook;
 mod master;
 mod route;
+mod status;
 
 use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
@@ -205,18 +206,23 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         let (Some(main), Some(core)) = (MainConf::of_cycle(cycle), core_conf(cycle)) else {
             return code::OK;
         };
-        let (generation, rc) = match Generation::start(main, cycle, core) {
-            Ok(generation) => {
+        let mut generation = Generation::new(main, cycle, core);
+        let rc = match generation.start(main, cycle, core) {
+            Ok(()) => {
                 // SAFETY: set while nginx reads its environment, before any cycle.
                 let upgrade = unsafe { nginx_sys::ngx_inherited != 0 };
                 if core.master != 0 && (!first || upgrade) {
                     generation.wait_until_ready(main, cycle);
                 }
-                (generation, code::OK)
+                code::OK
             }
             Err(error) => {
                 ngx_log_error!(nginx_sys::NGX_LOG_EMERG, cycle.log, "wsgi: {error}");
-                (Generation::default(), if first { code::ERROR } else { code::OK })
+                if first {
+                    code::ERROR
+                } else {
+                    code::OK
+                }
             }
         };
         main.generation = Some(Box::new(generation));

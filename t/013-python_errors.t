@@ -358,7 +358,7 @@ ok
  qr/\[warn\].*"wsgi_enable_sendfile" is obsolete and has no effect: .*wsgi.file_wrapper.* in \S+nginx\.conf:\d+/,
  qr/\[warn\].*"wsgi_verbose_debugging" is obsolete and has no effect: .*error_log.* in \S+nginx\.conf:\d+/,
  qr/\[warn\].*"wsgi_pass_apache_request" is obsolete and has no effect: .*no Apache request.* in \S+nginx\.conf:\d+/,
- qr/\[warn\].*"wsgi_telemetry_service" is obsolete and has no effect: .*no telemetry service.* in \S+nginx\.conf:\d+/]
+ qr/\[warn\].*"wsgi_telemetry_service" is obsolete and has no effect: .*"wsgi_status" shows.* in \S+nginx\.conf:\d+/]
 
 
 

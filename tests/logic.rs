@@ -5,6 +5,8 @@
 
 #[path = "../src/route/alias.rs"]
 mod alias;
+#[path = "../src/status/choice.rs"]
+mod choice;
 #[path = "../src/conf/daemon.rs"]
 mod daemon;
 #[path = "../src/access/digest.rs"]
@@ -35,3 +37,5 @@ mod template;
 mod token;
 #[path = "../src/conf/warning_filter.rs"]
 mod warning_filter;
+#[path = "../src/status/words.rs"]
+mod words;

@@ -4,13 +4,15 @@
 //! the supervisor map it, daemon processes never do. [`Reports`] is a group's own: what its
 //! processes say of themselves. Nothing in a report is trusted.
 
+mod history;
 mod leases;
 mod memory;
 mod reports;
 
+pub use history::Restart;
 pub use leases::{GroupShape, Lease, Leases, ProcessState, Shape};
 pub use memory::{Mapping, MappingError};
-pub use reports::{Reports, Running};
+pub use reports::{Reports, Running, Taken};
 
 /// Places in both tables for a group of `processes`: one each, and some for successors that start
 /// while the processes they replace are still at work. A process has its *seat* from start to end.

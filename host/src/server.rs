@@ -19,6 +19,6 @@ mod worker;
 mod writer;
 
 pub use activity::{Activity, Busy};
-pub use embedded::{Embedded, EmbeddedError};
+pub use embedded::Embedded;
 pub use host::{Host, HostConfig};
 pub use serve::{with_python, Serve};

@@ -3,9 +3,11 @@
 mod server_client;
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ngx_wsgi_host::config::RuntimeConfig;
+use ngx_wsgi_host::scoreboard::Reports;
 use ngx_wsgi_host::server::Embedded;
 use ngx_wsgi_host::wire::{Outcome, NO_BODY};
 
@@ -25,7 +27,8 @@ fn an_embedded_host_serves_and_stops() {
     let script = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&script, SCRIPT).unwrap();
     let config = RuntimeConfig { threads: 2, processes: 1, ..RuntimeConfig::default() };
-    let embedded = Embedded::start(config, 2).unwrap();
+    let reports = Arc::new(Reports::inherited(2).unwrap());
+    let embedded = Embedded::start(config, 2, reports).unwrap();
     // Before Python can be up: the requests wait for it.
     let mut clients: Vec<_> = (0..4).map(|_| Client::from(embedded.connect().unwrap())).collect();
     for round in 0..3 {

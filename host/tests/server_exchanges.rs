@@ -23,7 +23,7 @@ fn host(
     threads: u16,
     handler: impl Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync + 'static,
 ) -> Host {
-    let reports = Arc::new(Reports::private(threads).unwrap());
+    let reports = Arc::new(Reports::inherited(threads).unwrap());
     let config = HostConfig::new(threads, reports);
     let host = Host::new(config).unwrap();
     let handler: Arc<Handler> = Arc::new(handler);

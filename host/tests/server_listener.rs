@@ -21,7 +21,7 @@ fn listening(name: &str, allowed_uid: Option<u32>) -> (Host, PathBuf) {
     let path = std::env::temp_dir().join(format!("ngx-wsgi-{name}-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let listener = Some(UnixListener::bind(&path).unwrap().into());
-    let reports = Arc::new(Reports::private(2).unwrap());
+    let reports = Arc::new(Reports::inherited(2).unwrap());
     let allowed_uids = allowed_uid.into_iter().collect();
     let host = Host::new(HostConfig { listener, allowed_uids, ..HostConfig::new(2, reports) });
     let host = host.unwrap();

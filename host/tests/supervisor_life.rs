@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ngx_wsgi_host::config::Credentials;
-use ngx_wsgi_host::scoreboard::ProcessState;
+use ngx_wsgi_host::scoreboard::{ProcessState, Restart, Taken};
 use nix::sys::signal::{kill, Signal};
 
 use supervisor_harness::{group, is_alive, status, title, Supervised};
@@ -33,7 +33,8 @@ fn a_killed_process_is_reported_and_replaced() {
     supervised.wait_ready(0);
     let pid = supervised.daemon(0);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    supervised.reports[0].take_up(0, 1, 7, now.as_micros() as u64, b"GET /foo");
+    let (now_us, line, script) = (now.as_micros() as u64, &b"GET /foo"[..], &b"/srv/a.wsgi"[..]);
+    supervised.reports[0].take_up(0, 1, &Taken { request: 7, now_us, line, script });
     kill(pid, Signal::SIGKILL).unwrap();
     supervised.wait_log(&format!(
         "Process 'app' (pid {pid}) has died, terminated by signal 9 (SIGKILL) \
@@ -43,6 +44,10 @@ fn a_killed_process_is_reported_and_replaced() {
         supervised.leases.incarnation(0, 0) == 2 && supervised.is_ready(0)
     });
     assert_ne!(supervised.daemon(0), pid);
+    assert_eq!(supervised.leases.restarts(0, Restart::Crashed), 1);
+    let (introduced, started_us) = supervised.leases.introduced(0, 0).unwrap();
+    assert_eq!(introduced, supervised.daemon(0).as_raw() as u32);
+    assert!(started_us >= now_us);
     assert!(supervised.reports[0].running(0).is_empty());
 }
 

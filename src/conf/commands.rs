@@ -11,8 +11,8 @@ use nginx_sys::{
     ngx_conf_set_flag_slot, ngx_conf_set_msec_slot, ngx_conf_set_num_slot, ngx_conf_set_path_slot,
     ngx_conf_set_size_slot, ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
     ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_FLAG,
-    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123, NGX_CONF_TAKE1234, NGX_CONF_TAKE2,
-    NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
+    NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123, NGX_CONF_TAKE1234,
+    NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
 };
 
@@ -27,9 +27,10 @@ use super::store::cmd_store;
 use super::value::Setting;
 use super::{handlers, obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
 use crate::access::settings as access;
-use crate::ffi::{conf_warn, enclosing_server, guard, Conf, ConfigError};
+use crate::ffi::{conf_warn, enclosing_server, guard, set_content_handler, Conf, ConfigError};
 use crate::hook::Hook;
 use crate::master::SocketNames;
+use crate::status::{self, Format};
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
@@ -447,6 +448,12 @@ commands![
         ngx_conf_set_flag_slot,
         field!(cache_background_update),
     ),
+    local(
+        c"wsgi_status",
+        NGX_HTTP_LOC_CONF,
+        NGX_CONF_NOARGS | NGX_CONF_TAKE1,
+        setter!(LocationConf, cmd_status),
+    ),
     obsolete(c"wsgi_reload_mechanism", ANY, NGX_CONF_TAKE1),
     obsolete(c"wsgi_python_executable", M, NGX_CONF_TAKE1),
     obsolete(c"wsgi_py3k_warning_flag", M, NGX_CONF_TAKE1),
@@ -582,6 +589,22 @@ fn cmd_map_head_to_get(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigEr
         }
     };
     set_once(cf, &mut conf.map_head_to_get, map)
+}
+
+fn cmd_status(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    let format = match cf.words().get(1) {
+        None => None,
+        Some(_) => {
+            let name = cf.word(1)?;
+            Some(Format::named(name).ok_or_else(|| {
+                let formats = "must be \"html\", \"json\" or \"prometheus\"";
+                cf.error(format_args!("has invalid format \"{name}\": {formats}"))
+            })?)
+        }
+    };
+    set_once(cf, &mut conf.status, format)?;
+    set_content_handler(cf, Some(status::content_handler));
+    Ok(())
 }
 
 fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {

@@ -16,6 +16,7 @@ use crate::access::AccessConf;
 use crate::exchange::{Network, ProxyHeader};
 use crate::ffi::{merge, Conf, ConfigError, UNSET};
 use crate::hook::Hook;
+use crate::status::Format;
 
 /// The settings of a location, and of the levels around it.
 pub struct LocationConf {
@@ -54,6 +55,8 @@ pub struct LocationConf {
     pub cache: Option<bool>,
     #[cfg(ngx_feature = "http_cache")]
     pub cache_key: Option<Value>,
+    /// `wsgi_status` and its format; inside, `None` leaves that to the client. Not inherited.
+    pub status: Option<Option<Format>>,
 }
 
 /// When HEAD is presented as GET.
@@ -95,6 +98,7 @@ impl Default for LocationConf {
             cache: None,
             #[cfg(ngx_feature = "http_cache")]
             cache_key: None,
+            status: None,
         }
     }
 }

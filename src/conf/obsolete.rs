@@ -26,7 +26,7 @@ const OBSOLETE: [(&str, &str); 9] = [
     ),
     ("wsgi_verbose_debugging", "set the level of \"error_log\" to info or debug"),
     ("wsgi_pass_apache_request", "there is no Apache request that could be passed"),
-    ("wsgi_telemetry_service", "there is no telemetry service that could receive anything"),
+    ("wsgi_telemetry_service", "\"wsgi_status\" shows what the processes are at"),
 ];
 
 /// Warns; sets nothing.

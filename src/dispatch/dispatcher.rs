@@ -68,6 +68,10 @@ impl Dispatcher {
             event.data = address.cast();
             event.log = log;
         }
+        if let Some(board) = &generation.embedded {
+            // A predecessor that died had a host.
+            board.vacate(dispatcher.worker);
+        }
         if let Some(daemons) = &generation.daemons {
             daemons.leases.reclaim(dispatcher.worker);
             dispatcher.watch(daemons, address);
@@ -117,7 +121,7 @@ impl Dispatcher {
     /// The lease table of a place and the group's index in it.
     pub(super) fn leases(&self, place: Place) -> Option<(&Leases, usize)> {
         match place {
-            Place::Embedded => self.embedded_host().map(|host| (&host.leases, 0)),
+            Place::Embedded => self.embedded_host().map(|host| (&*host.leases, host.group)),
             Place::Daemon(group) => self.daemons().map(|daemons| (&daemons.leases, group)),
         }
     }

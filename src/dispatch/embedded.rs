@@ -12,9 +12,10 @@ use nginx_sys::{
 };
 use ngx::log::ngx_cycle_log;
 use ngx::ngx_log_error;
+use ngx_wsgi_host::clock::now_us;
 use ngx_wsgi_host::config::RuntimeConfig;
 use ngx_wsgi_host::log::{Level, Sink};
-use ngx_wsgi_host::scoreboard::{GroupShape, Leases, ProcessState, Reports, Shape};
+use ngx_wsgi_host::scoreboard::{Leases, ProcessState, Reports};
 use ngx_wsgi_host::server::Embedded;
 use ngx_wsgi_host::supervisor::LogPipe;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -22,9 +23,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::conf::MainConf;
 use crate::ffi::fork::withhold;
 use crate::ffi::{
-    close_connection, code, core_conf, guard, log_level, worker_count, write_text, Redirected,
-    Watched,
+    close_connection, code, core_conf, guard, log_level, worker_count, worker_index, write_text,
+    Redirected, Watched,
 };
+use crate::master::Seat;
 
 /// Lines that wait to be written before whoever logs more has to wait.
 const LINES_AHEAD: usize = 1000;
@@ -42,7 +44,9 @@ const SLICE: Duration = Duration::from_millis(50);
 /// The embedded host of this process, and the leases on its threads.
 pub struct EmbeddedHost {
     host: Embedded,
-    pub leases: Leases,
+    pub leases: Arc<Leases>,
+    /// Its group in the lease table.
+    pub group: usize,
     log: Option<LogQueue>,
     stderr: RefCell<Option<Stderr>>,
 }
@@ -83,11 +87,17 @@ fn try_start(conf: &MainConf) -> Result<EmbeddedHost, Box<dyn std::error::Error>
     let log = LogQueue::install();
     reset_sigchld();
     let threads = conf.embedded_threads();
-    let leases = Leases::private(Shape::new(vec![GroupShape { processes: 1, threads }], 1))?;
-    leases.begin(0, 0);
-    leases.set_state(0, 0, ProcessState::Ready);
-    let host = Embedded::start(runtime_config(conf), threads)?;
-    Ok(EmbeddedHost { host, leases, log, stderr: RefCell::new(Stderr::install()) })
+    let shared = conf.generation.as_ref().and_then(|generation| generation.embedded.as_ref());
+    let Seat { leases, group, reports } = match shared.and_then(|board| board.seat(worker_index()))
+    {
+        Some(seat) => seat,
+        None => Seat::alone(threads)?,
+    };
+    leases.begin(group, 0);
+    leases.introduce(group, 0, std::process::id(), now_us());
+    leases.set_state(group, 0, ProcessState::Ready);
+    let host = Embedded::start(runtime_config(conf), threads, reports)?;
+    Ok(EmbeddedHost { host, leases, group, log, stderr: RefCell::new(Stderr::install()) })
 }
 
 fn runtime_config(conf: &MainConf) -> RuntimeConfig {

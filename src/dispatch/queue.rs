@@ -40,6 +40,10 @@ impl Queue {
         self.waiting.remove(&ticket).is_some()
     }
 
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

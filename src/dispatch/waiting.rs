@@ -137,6 +137,7 @@ impl Dispatcher {
     fn enqueue(&self, r: Request, exchange: &mut Exchange) {
         let station = self.station(exchange.place);
         exchange.ticket = Some(station.queue.borrow_mut().push(Waiting::Request(r)));
+        self.count_waiting(exchange.place);
         // SAFETY: the event thread's clock.
         exchange.queued_msec = unsafe { ngx_current_msec };
         self.waited_for.borrow_mut().insert(exchange.place);
@@ -151,6 +152,7 @@ impl Dispatcher {
         if let Some(ticket) = exchange.ticket.take() {
             let queue = &self.station(exchange.place).queue;
             queue.borrow_mut().remove(ticket);
+            self.count_waiting(exchange.place);
             if queue.borrow().is_empty() {
                 self.stop_waiting(exchange.place);
             }
@@ -162,6 +164,13 @@ impl Dispatcher {
         // SAFETY: null, or the upstream of the request, which is not gone yet.
         if let Some(u) = unsafe { exchange.request.upstream().as_mut() } {
             parked::unpark(&mut u.peer, exchange);
+        }
+    }
+
+    /// Says in the shared table how many wait for the place here.
+    fn count_waiting(&self, place: Place) {
+        if let Some((leases, group)) = self.leases(place) {
+            leases.set_queue(group, self.worker, self.station(place).queue.borrow().len());
         }
     }
 
@@ -204,6 +213,7 @@ impl Dispatcher {
         }
         let waiting = Waiting::Question(std::ptr::NonNull::from(&mut *question));
         question.ticket = Some(self.station(place).queue.borrow_mut().push(waiting));
+        self.count_waiting(place);
         self.waited_for.borrow_mut().insert(place);
         leases.wait(group, self.worker);
         // A slot may have been freed between the look and the mark.
@@ -214,6 +224,7 @@ impl Dispatcher {
     pub fn dequeue_question(&self, ticket: u64) {
         let queue = &self.station(Place::Embedded).queue;
         queue.borrow_mut().remove(ticket);
+        self.count_waiting(Place::Embedded);
         if queue.borrow().is_empty() {
             self.stop_waiting(Place::Embedded);
         }
@@ -221,6 +232,7 @@ impl Dispatcher {
 
     fn start_next(&self, place: Place, lease: Lease) {
         let next = self.station(place).queue.borrow_mut().pop();
+        self.count_waiting(place);
         let r = match next {
             Some(Waiting::Request(r)) => r,
             Some(Waiting::Question(question)) => {
@@ -266,6 +278,7 @@ impl Dispatcher {
                 }
                 end_waiting(r, NGX_HTTP_SERVICE_UNAVAILABLE);
             }
+            self.count_waiting(Place::Daemon(group));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Configuration time: arguments, errors, unset values and their merging.
 
 use nginx_sys::{
-    ngx_array_t, ngx_bufs_t, ngx_conf_t, ngx_flag_t, ngx_http_conf_ctx_t, ngx_http_core_srv_conf_t,
-    ngx_module_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
+    ngx_array_t, ngx_bufs_t, ngx_conf_t, ngx_flag_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_module_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 use ngx::ngx_conf_log_error;
 
@@ -122,6 +122,18 @@ pub fn enclosing_server(cf: Conf) -> Option<*const ngx_http_core_srv_conf_t> {
     let core = unsafe { &*std::ptr::addr_of!(nginx_sys::ngx_http_core_module) };
     let in_server = cf.get().cmd_type & nginx_sys::NGX_HTTP_MAIN_CONF as usize == 0;
     in_server.then(|| enclosing::<ngx_http_core_srv_conf_t>(cf, core).cast_const())
+}
+
+/// Makes `handler` the content handler of the location that the directive stands in.
+pub fn set_content_handler(cf: Conf, handler: ngx_http_handler_pt) {
+    // SAFETY: the core module's index is fixed before the configuration is read; inside http{} the
+    // context has a location configuration of each module, which only this thread uses.
+    unsafe {
+        let core = &*std::ptr::addr_of!(nginx_sys::ngx_http_core_module);
+        let ctx = cf.get().ctx.cast::<ngx_http_conf_ctx_t>();
+        let location = (*(*ctx).loc_conf.add(core.ctx_index)).cast::<ngx_http_core_loc_conf_t>();
+        (*location).handler = handler;
+    }
 }
 
 /// Values that have a mark for "not set".

@@ -6,9 +6,10 @@ use std::ptr::NonNull;
 use nginx_sys::{
     ngx_chain_t, ngx_connection_t, ngx_hash_strlow, ngx_http_block_reading, ngx_http_cleanup_add,
     ngx_http_cleanup_pt, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
-    ngx_http_get_variable, ngx_http_log_ctx_t, ngx_http_map_uri_to_path, ngx_http_request_t,
-    ngx_http_upstream_t, ngx_list_part_t, ngx_log_t, ngx_module_t, ngx_pool_cleanup_add,
-    ngx_pool_t, ngx_post_event, ngx_posted_events, ngx_str_t, ngx_table_elt_t,
+    ngx_http_discard_request_body, ngx_http_get_variable, ngx_http_log_ctx_t,
+    ngx_http_map_uri_to_path, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_part_t,
+    ngx_log_t, ngx_module_t, ngx_pool_cleanup_add, ngx_pool_t, ngx_post_event, ngx_posted_events,
+    ngx_str_t, ngx_table_elt_t,
 };
 
 use super::{bindings, bytes};
@@ -53,6 +54,8 @@ impl Request {
     flags! {
         /// The body is passed on as it arrives.
         request_body_no_buffering;
+        /// Nothing follows the response's header.
+        header_only;
         /// nginx has led the request to another URL than the client's.
         internal;
         /// The response comes from nginx's cache.
@@ -159,6 +162,12 @@ impl Request {
     pub fn body(self) -> *mut ngx_chain_t {
         // SAFETY: null, or a body in the request's pool.
         unsafe { self.get().request_body.as_ref() }.map_or(std::ptr::null_mut(), |body| body.bufs)
+    }
+
+    /// Reads the body, if there is one, and throws it away: `code::OK`, or the status of the answer.
+    pub fn discard_body(self) -> ngx_int_t {
+        // SAFETY: a live request whose body nobody has begun to read.
+        unsafe { ngx_http_discard_request_body(self.as_ptr()) }
     }
 
     /// Lets the request have had no body. What is being sent of it stays as it is.

@@ -3,10 +3,12 @@
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
-use ngx_wsgi_host::clock::poll_timeout;
+use ngx::ngx_log_error;
+use ngx_wsgi_host::clock::{now_us, poll_timeout};
 use ngx_wsgi_host::config::{
     ConnectionConfig, ErrorLog, GroupConfig, Limits, Listener, SupervisorConfig,
 };
@@ -20,6 +22,7 @@ use nix::sys::socket::{
 use nix::unistd::{geteuid, Gid, Uid, User};
 use thiserror::Error;
 
+use super::board::EmbeddedBoard;
 use super::executable::{HostExecutable, NotFound};
 use super::identity::{self, Root};
 use super::sockets::{self, Access, SocketError, SocketNames};
@@ -27,6 +30,8 @@ use super::spawn::{self, SpawnError};
 use crate::conf::{DaemonOptions, GroupDefinition, MainConf};
 use crate::dispatch::Dispatcher;
 use crate::ffi::{file_log, log_level, server_log, worker_count, Role};
+
+static GENERATIONS: AtomicU32 = AtomicU32::new(0);
 
 /// Longest line of a response header where none is configured (mod_wsgi's).
 const HEADER_LINE: usize = 32 << 10;
@@ -49,13 +54,18 @@ pub enum StartError {
 }
 
 /// One configuration's processes and memory, as master and workers hold them.
-#[derive(Default)]
 pub struct Generation {
     /// The calling process's part in dispatching; made on first use, never in the master. Dropped
     /// before what it refers to.
     dispatcher: OnceCell<Box<Dispatcher>>,
     /// `None` when no group is configured, or their start failed.
     pub daemons: Option<Daemons>,
+    /// What workers tell each other of the hosts inside them; `None` without memory for it.
+    pub embedded: Option<EmbeddedBoard>,
+    /// Which configuration of this nginx it is, from 1.
+    pub number: u32,
+    /// Since when, microseconds since the epoch.
+    pub started_us: u64,
 }
 
 /// The shared part of all groups.
@@ -110,18 +120,34 @@ impl Generation {
         }
     }
 
-    /// Starts what the configuration asks for.
+    /// One without daemons so far.
+    pub fn new(conf: &MainConf, cycle: &ngx_cycle_t, core: &ngx_core_conf_t) -> Self {
+        let board = EmbeddedBoard::create(worker_count(core), conf.embedded_threads());
+        if let Err(error) = &board {
+            ngx_log_error!(nginx_sys::NGX_LOG_ALERT, cycle.log, "wsgi: {error}");
+        }
+        Generation {
+            dispatcher: OnceCell::new(),
+            daemons: None,
+            embedded: board.ok(),
+            number: GENERATIONS.fetch_add(1, Ordering::Relaxed) + 1,
+            started_us: now_us(),
+        }
+    }
+
+    /// Starts the daemons that the configuration asks for.
     ///
     /// # Errors
     ///
     /// [`StartError`]; nothing is left behind.
     pub fn start(
+        &mut self,
         conf: &MainConf,
         cycle: &ngx_cycle_t,
         core: &ngx_core_conf_t,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(), StartError> {
         if conf.groups.is_empty() {
-            return Ok(Generation::default());
+            return Ok(());
         }
         let executable = HostExecutable::find(conf.daemon_executable.as_deref())?;
         let worker = geteuid().is_root().then(|| Uid::from_raw(core.user));
@@ -174,7 +200,8 @@ impl Generation {
             .filter(|fd| *fd > 2)
             .collect();
         spawn::supervisor(&executable, &config, &keep)?;
-        Ok(Generation { daemons: Some(daemons), dispatcher: OnceCell::new() })
+        self.daemons = Some(daemons);
+        Ok(())
     }
 }
 
@@ -193,7 +220,7 @@ impl Drop for Daemons {
 
 impl Daemons {
     /// Whether the far end of the lifeline is closed.
-    pub(super) fn supervisor_is_dead(&self) -> bool {
+    pub fn supervisor_is_dead(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         matches!(recv(self.lifeline.as_raw_fd(), &mut [0], flags), Ok(0))
     }

@@ -3,6 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::history::{Life, Restarts};
 use super::memory::{Mapping, MappingError};
 
 /// Where a process is in its life.
@@ -79,7 +80,8 @@ impl Shape {
         first..first + usize::from(self.groups[group].processes)
     }
 
-    // The table: a word per process, a cursor per group, held counts, waiting flags.
+    // The table: a word per process, a cursor per group, held counts, the processes' and the groups'
+    // histories, waiting flags, lengths of queues.
     fn cursor_at(&self, group: usize) -> usize {
         8 * (self.processes + group)
     }
@@ -88,12 +90,29 @@ impl Shape {
         8 * (self.processes + self.groups.len() + process * self.workers + worker)
     }
 
+    pub(super) fn life_at(&self, process: usize) -> usize {
+        self.held_at(self.processes, 0) + process * size_of::<Life>()
+    }
+
+    pub(super) fn restarts_at(&self, group: usize) -> usize {
+        self.life_at(self.processes) + group * size_of::<Restarts>()
+    }
+
     fn waiting_at(&self, group: usize, worker: usize) -> usize {
-        self.held_at(self.processes, 0) + 4 * (group * self.workers + worker)
+        self.restarts_at(self.groups.len()) + 4 * (group * self.workers + worker)
+    }
+
+    pub(super) fn queue_at(&self, group: usize, worker: usize) -> usize {
+        self.waiting_at(self.groups.len(), 0) + 4 * (group * self.workers + worker)
+    }
+
+    /// nginx's workers.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     fn bytes(&self) -> usize {
-        self.waiting_at(self.groups.len(), 0).max(8)
+        self.queue_at(self.groups.len(), 0).max(8)
     }
 }
 
@@ -134,8 +153,8 @@ impl Word {
 
 /// The lease table. Every method is lock-free and safe from any process that maps it.
 pub struct Leases {
-    memory: Mapping,
-    shape: Shape,
+    pub(super) memory: Mapping,
+    pub(super) shape: Shape,
 }
 
 impl Leases {
@@ -160,13 +179,13 @@ impl Leases {
         Ok(Leases { memory, shape })
     }
 
-    /// A table of this process alone, for the embedded host.
+    /// A table of this process and of those it forks.
     ///
     /// # Errors
     ///
     /// [`MappingError`] when the memory cannot be had.
-    pub fn private(shape: Shape) -> Result<Self, MappingError> {
-        Ok(Leases { memory: Mapping::private(shape.bytes())?, shape })
+    pub fn inherited(shape: Shape) -> Result<Self, MappingError> {
+        Ok(Leases { memory: Mapping::inherited(shape.bytes())?, shape })
     }
 
     /// The table's shape.
@@ -268,6 +287,7 @@ impl Leases {
             self.count_held(&lease, worker, -1);
             return None;
         }
+        self.count_request(group, process);
         Some(lease)
     }
 
@@ -310,6 +330,7 @@ impl Leases {
                 }
             }
             self.waiting(group, worker).store(0, Ordering::Release);
+            self.set_queue(group, worker, 0);
         }
     }
 
@@ -357,6 +378,7 @@ impl Leases {
         let seats = 0..self.shape.processes_of(group).len();
         let newest = seats.map(|seat| self.incarnation(group, seat)).max().unwrap_or(0);
         let incarnation = newest.wrapping_add(1);
+        self.begin_life(group, process);
         let word = Word::new(ProcessState::Starting, 0, incarnation);
         self.word(group, process).store(word.0, Ordering::Release);
         incarnation
@@ -377,7 +399,7 @@ mod tests {
     use std::sync::Arc;
 
     fn table(processes: u16, threads: u16, workers: usize) -> Leases {
-        Leases::private(Shape::new(vec![GroupShape { processes, threads }], workers)).unwrap()
+        Leases::inherited(Shape::new(vec![GroupShape { processes, threads }], workers)).unwrap()
     }
 
     fn ready(leases: &Leases, process: usize) {

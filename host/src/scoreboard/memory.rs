@@ -61,16 +61,16 @@ impl Mapping {
         Ok(Mapping { base: base.cast(), len: size })
     }
 
-    /// Zeroed memory of this process alone.
+    /// Zeroed memory of this process and of those it forks.
     ///
     /// # Errors
     ///
     /// [`MappingError`] when the kernel refuses.
-    pub fn private(len: usize) -> Result<Self, MappingError> {
+    pub fn inherited(len: usize) -> Result<Self, MappingError> {
         let size = NonZeroUsize::new(len).unwrap_or(NonZeroUsize::MIN);
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice overlays nothing.
-        let base = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_PRIVATE) }
+        let base = unsafe { mmap_anonymous(None, size, protection, MapFlags::MAP_SHARED) }
             .map_err(|source| MappingError { step: "map", bytes: len, source })?;
         Ok(Mapping { base: base.cast(), len: size })
     }

@@ -5,8 +5,28 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering};
 
 use super::memory::{Mapping, MappingError};
 
-/// Bytes of a request line kept in a slot.
-const LINE: usize = 228;
+/// A text that is written and read at the same time, as far as it fits.
+#[repr(C)]
+struct Text<const N: usize> {
+    len: AtomicU32,
+    bytes: [AtomicU8; N],
+}
+
+impl<const N: usize> Text<N> {
+    fn set(&self, text: &[u8]) {
+        for (cell, byte) in self.bytes.iter().zip(text) {
+            cell.store(*byte, Ordering::Relaxed);
+        }
+        self.len.store(text.len().min(N) as u32, Ordering::Relaxed);
+    }
+
+    /// What is there, as printable ASCII: it may come from a hostile process.
+    fn get(&self) -> String {
+        let len = (self.len.load(Ordering::Relaxed) as usize).min(N);
+        let text = self.bytes[..len].iter().map(|cell| cell.load(Ordering::Relaxed));
+        text.map(|b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' }).collect()
+    }
+}
 
 /// A process's part of the report.
 #[repr(C)]
@@ -23,19 +43,37 @@ struct Slot {
     request: AtomicU64,
     started_us: AtomicU64,
     active: AtomicU32,
-    len: AtomicU32,
-    line: [AtomicU8; LINE],
+    line: Text<228>,
+    script: Text<236>,
 }
 
-/// A request that a slot was running.
+/// A request as it is taken up.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// Its id on the wire.
+    pub request: u64,
+    /// Now, microseconds since the epoch.
+    pub now_us: u64,
+    /// Method and URI.
+    pub line: &'a [u8],
+    /// The script that runs it.
+    pub script: &'a [u8],
+}
+
+/// A request that a slot was running. Its texts come from the process itself, so they are not to be
+/// trusted: shortened, printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
+    /// The slot.
+    pub thread: usize,
     /// Its id on the wire.
     pub request: u64,
     /// When the slot took it up, microseconds since the epoch.
     pub started_us: u64,
-    /// Method and URI, shortened; from the process itself, so not to be trusted. Printable ASCII.
+    /// Method and URI.
     pub line: String,
+    /// The script that runs it.
+    pub script: String,
 }
 
 impl Running {
@@ -79,14 +117,14 @@ impl Reports {
         Ok(Reports { memory, processes, threads })
     }
 
-    /// A report of this process alone, for the embedded host.
+    /// A report of one process, which this process and those it forks can see.
     ///
     /// # Errors
     ///
     /// [`MappingError`] when the memory cannot be had.
-    pub fn private(threads: u16) -> Result<Self, MappingError> {
+    pub fn inherited(threads: u16) -> Result<Self, MappingError> {
         let threads = usize::from(threads);
-        Ok(Reports { memory: Mapping::private(Self::bytes(1, threads))?, processes: 1, threads })
+        Ok(Reports { memory: Mapping::inherited(Self::bytes(1, threads))?, processes: 1, threads })
     }
 
     fn head(&self, process: usize) -> &ProcessReport {
@@ -116,15 +154,13 @@ impl Reports {
         self.head(process).requests.load(Ordering::Relaxed)
     }
 
-    /// A thread takes a request up. `line` is kept as far as it fits.
-    pub fn take_up(&self, process: usize, thread: usize, request: u64, now_us: u64, line: &[u8]) {
+    /// A thread takes a request up.
+    pub fn take_up(&self, process: usize, thread: usize, taken: &Taken<'_>) {
         let slot = self.slot(process, thread);
-        for (cell, byte) in slot.line.iter().zip(line) {
-            cell.store(*byte, Ordering::Relaxed);
-        }
-        slot.len.store(line.len().min(LINE) as u32, Ordering::Relaxed);
-        slot.started_us.store(now_us, Ordering::Relaxed);
-        slot.request.store(request, Ordering::Relaxed);
+        slot.line.set(taken.line);
+        slot.script.set(taken.script);
+        slot.started_us.store(taken.now_us, Ordering::Relaxed);
+        slot.request.store(taken.request, Ordering::Relaxed);
         slot.active.store(1, Ordering::Release);
         self.head(process).requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -150,13 +186,12 @@ impl Reports {
         if slot.active.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let len = (slot.len.load(Ordering::Relaxed) as usize).min(LINE);
-        let line = slot.line[..len].iter().map(|cell| cell.load(Ordering::Relaxed));
-        let shown = |b: u8| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' };
         Some(Running {
+            thread,
             request: slot.request.load(Ordering::Relaxed),
             started_us: slot.started_us.load(Ordering::Relaxed),
-            line: line.map(shown).collect(),
+            line: slot.line.get(),
+            script: slot.script.get(),
         })
     }
 
@@ -179,14 +214,19 @@ impl Reports {
 mod tests {
     use super::*;
 
+    fn taken(request: u64, line: &[u8]) -> Taken<'_> {
+        Taken { request, now_us: 1_000, line, script: b"/srv/a.wsgi" }
+    }
+
     #[test]
     fn a_slot_tells_what_it_runs_and_what_it_ran_last() {
-        let reports = Reports::private(2).unwrap();
+        let reports = Reports::inherited(2).unwrap();
         reports.enter(0, 42);
-        reports.take_up(0, 1, 9, 1_000, b"GET /a\x1b[0m");
+        reports.take_up(0, 1, &taken(9, b"GET /a\x1b[0m"));
         let running = reports.running(0);
         assert_eq!(running.len(), 1);
         assert_eq!((running[0].request, running[0].line.as_str()), (9, "GET /a?[0m"));
+        assert_eq!((running[0].thread, running[0].script.as_str()), (1, "/srv/a.wsgi"));
         reports.lay_down(0, 1);
         assert!(reports.running(0).is_empty() && !reports.is_running(0, 9));
         assert!(reports.has_taken_up(0, 9) && !reports.has_taken_up(0, 8));
@@ -195,8 +235,16 @@ mod tests {
 
     #[test]
     fn a_long_line_is_kept_as_far_as_it_fits() {
-        let reports = Reports::private(1).unwrap();
-        reports.take_up(0, 0, 1, 0, &[b'a'; 1000]);
-        assert_eq!(reports.running(0)[0].line.len(), LINE);
+        let reports = Reports::inherited(1).unwrap();
+        reports.take_up(0, 0, &taken(1, &[b'a'; 1000]));
+        assert_eq!(reports.running(0)[0].line, "a".repeat(228));
+    }
+
+    #[test]
+    fn a_length_is_not_believed() {
+        let reports = Reports::inherited(1).unwrap();
+        reports.take_up(0, 0, &taken(1, b"GET /"));
+        reports.slot(0, 0).line.len.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(reports.running(0)[0].line.len(), 228);
     }
 }

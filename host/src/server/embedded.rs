@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
-use thiserror::Error;
 
 use super::host::{Host, HostConfig};
 use super::serve::with_python;
 use crate::config::RuntimeConfig;
 use crate::python::Runtime;
-use crate::scoreboard::{MappingError, Reports};
+use crate::scoreboard::Reports;
 use crate::succession::ScriptIn;
 
 /// Stack of Python's main thread.
@@ -22,17 +21,6 @@ const STACK: usize = 8 << 20;
 
 /// How long request threads that were started during a stop may take to notice it.
 const LATE_THREADS: Duration = Duration::from_secs(10);
-
-/// The embedded host cannot be started.
-#[derive(Debug, Error)]
-pub enum EmbeddedError {
-    /// The report's memory cannot be had.
-    #[error(transparent)]
-    Report(#[from] MappingError),
-    /// The kernel gives no descriptor or no thread.
-    #[error("cannot start the embedded host: {0}")]
-    Io(#[from] io::Error),
-}
 
 /// The embedded host. Its threads block all signals, so that nginx's reach its event loop; dropping
 /// it without [`Self::stop`] leaves Python running.
@@ -57,15 +45,14 @@ struct Life {
 
 impl Embedded {
     /// Starts Python on a thread of its own, which loads the scripts to import, and `threads` request
-    /// threads behind it. Returns before Python is up; requests wait for all of it, and are failed
-    /// when Python does not come up.
+    /// threads behind it, which report what they are at. Returns before Python is up; requests wait
+    /// for all of it, and are failed when Python does not come up.
     ///
     /// # Errors
     ///
-    /// [`EmbeddedError`] when the kernel refuses memory, descriptors or the thread.
-    pub fn start(config: RuntimeConfig, threads: u16) -> Result<Self, EmbeddedError> {
+    /// When the kernel refuses descriptors or the thread.
+    pub fn start(config: RuntimeConfig, threads: u16, reports: Arc<Reports>) -> io::Result<Self> {
         let threads = threads.max(1);
-        let reports = Arc::new(Reports::private(threads)?);
         reports.enter(0, std::process::id());
         let host = Arc::new(Host::new(HostConfig::new(threads, reports))?);
         let life = Arc::new(Life { phase: Mutex::new(Phase::Running), changed: Condvar::new() });

@@ -12,6 +12,7 @@ use super::request::{Next, ReadError, RequestBuffer};
 use super::serve::Serve;
 use crate::clock::now_us;
 use crate::exchange::Exchange;
+use crate::scoreboard::Taken;
 use crate::wire::{key, Request, QUIET};
 
 /// How long a thread waits for the rest of a request body that the application did not read.
@@ -99,7 +100,9 @@ impl Worker<'_> {
         let stirs = (shared.stirs && !quiet).then(|| Arc::clone(&shared.activity));
         let served = Served::begin(connection, &request, &self.line, rest, stirs);
         shared.activity.begin(self.index, quiet);
-        shared.reports.take_up(shared.process, self.index, request.id, now_us(), &self.line);
+        let (line, script) = (&self.line[..], request.script);
+        let taken = Taken { request: request.id, now_us: now_us(), line, script };
+        shared.reports.take_up(shared.process, self.index, &taken);
         let exchange: Arc<dyn Exchange> = Arc::clone(&served) as _;
         let outcome = self.serve.serve(&request, &exchange);
         self.served += 1;

@@ -44,7 +44,8 @@ mod tests {
     use nix::unistd::Pid;
 
     fn request(line: &str) -> Running {
-        Running { request: 1, started_us: 1_000_000, line: line.into() }
+        let script = "/srv/a.wsgi".into();
+        Running { thread: 0, request: 1, started_us: 1_000_000, line: line.into(), script }
     }
 
     #[test]

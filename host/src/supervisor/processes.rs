@@ -14,7 +14,7 @@ use super::run::Supervisor;
 use super::{death, fork};
 use crate::clock::now_us;
 use crate::config::GroupConfig;
-use crate::scoreboard::{seats, ProcessState, Reports};
+use crate::scoreboard::{seats, ProcessState, Reports, Restart};
 use crate::succession::{Wish, Word};
 
 /// Pause of a supervisor that is out of descriptors or memory.
@@ -72,7 +72,11 @@ impl Supervisor {
         self.leases.begin(slot.group, seat);
         let level = slot.log.threshold();
         let own = (self.title, self.descriptors);
-        fork::start(&self.config, group, seat, wish, level, own).inspect_err(|errno| {
+        let forked = fork::start(&self.config, group, seat, wish, level, own);
+        if let Ok(child) = &forked {
+            self.leases.introduce(slot.group, seat, child.pid.as_raw() as u32, now_us());
+        }
+        forked.inspect_err(|errno| {
             self.leases.set_state(slot.group, seat, ProcessState::Gone);
             tracing::error!(
                 level = 2u64,
@@ -129,7 +133,7 @@ impl Supervisor {
             }
             Word::Ready | Word::Draining => {
                 self.leases.set_state(group, seat, ProcessState::Draining);
-                self.depart(index, pid);
+                self.depart(index, pid, Restart::Exited);
             }
             Word::Spent => {
                 self.leases.set_state(group, seat, ProcessState::Draining);
@@ -153,10 +157,11 @@ impl Supervisor {
     }
 
     /// The current process ends without waiting for a successor: the next one is started already.
-    pub(super) fn depart(&mut self, index: usize, pid: Pid) {
+    pub(super) fn depart(&mut self, index: usize, pid: Pid, restart: Restart) {
         let slot = &mut self.slots[index];
         let Some(old) = slot.current.take_if(|child| child.pid == pid) else { return };
         if !self.stopping {
+            self.leases.count_restart(slot.group, restart);
             slot.succeed(&old);
         }
         slot.retire(old, end_limit(&self.config.groups[slot.group]));
@@ -207,6 +212,8 @@ impl Supervisor {
         }
         match role {
             Role::Current => {
+                let restart = if planned { Restart::Exited } else { Restart::Crashed };
+                self.leases.count_restart(slot.group, restart);
                 slot.succeed(&child);
                 slot.reserved = slot.due.map(|_| child.seat);
                 let group = slot.group;

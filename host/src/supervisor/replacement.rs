@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use super::child::{Child, Pending, Slot};
 use super::run::Supervisor;
 use crate::config::GroupConfig;
-use crate::scoreboard::ProcessState;
+use crate::scoreboard::{ProcessState, Restart};
 use crate::succession::{Order, Reason, Wish};
 
 /// Least time between the starts of two successors in one slot: a process may ask all the time.
@@ -153,6 +153,7 @@ impl Supervisor {
         let group = &self.config.groups[slot.group];
         let (name, gone) = (&group.name, old.pid);
         let reason = wish.map_or(Reason::GracefulSignal, |wish| wish.reason);
+        self.leases.count_restart(slot.group, (&reason).into());
         let patient = group.timers.graceful == 0 && reason == Reason::RestartInterval;
         tracing::info!(
             "daemon process {pid} of group \"{name}\" takes over from process {gone} ({})",
@@ -166,7 +167,7 @@ impl Supervisor {
     pub(super) fn let_go(&mut self, index: usize, pid: Pid) {
         let Some(child) = self.slots[index].child(pid) else { return };
         order(child, &Order::HandOver(Reason::MaximumRequests));
-        self.depart(index, pid);
+        self.depart(index, pid, Restart::MaximumRequests);
         let slot = &mut self.slots[index];
         slot.due = slot.due.map(|_| Instant::now());
         slot.backoff.clear();
