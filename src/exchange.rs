@@ -16,6 +16,7 @@ mod neighbours;
 mod proxies;
 mod request;
 mod response;
+mod slow;
 mod target;
 mod tls;
 mod variables;
@@ -162,6 +163,7 @@ impl Exchange {
         if let Some(lease) = self.lease.take() {
             dispatcher.release(self.place, lease);
         }
+        slow::report(self);
     }
 }
 

@@ -38,8 +38,8 @@ mod variable;
 
 pub use buf::{chain_of, in_memory, memory_buf, size as buf_size, Chain};
 pub use conf::{
-    bitmask, conf_error, conf_warn, enclosing_server, merge, parse_seconds, set_content_handler,
-    Conf, ConfigError, UNSET, UNSET_MSEC, UNSET_PTR, UNSET_SIZE, UNSET_UINT,
+    bitmask, conf_error, conf_warn, enclosing_server, merge, parse_msec, parse_seconds,
+    set_content_handler, Conf, ConfigError, UNSET, UNSET_MSEC, UNSET_PTR, UNSET_SIZE, UNSET_UINT,
 };
 pub use connection::{close_connection, Watched};
 pub use error_page::{intercept, Locations};

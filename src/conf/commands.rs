@@ -27,7 +27,9 @@ use super::store::cmd_store;
 use super::value::Setting;
 use super::{handlers, obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
 use crate::access::settings as access;
-use crate::ffi::{conf_warn, enclosing_server, guard, set_content_handler, Conf, ConfigError};
+use crate::ffi::{
+    conf_warn, enclosing_server, guard, parse_msec, set_content_handler, Conf, ConfigError,
+};
 use crate::hook::Hook;
 use crate::master::SocketNames;
 use crate::status::{self, Format};
@@ -448,6 +450,7 @@ commands![
         ngx_conf_set_flag_slot,
         field!(cache_background_update),
     ),
+    global(c"wsgi_slow_requests", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_slow_requests)),
     local(
         c"wsgi_status",
         NGX_HTTP_LOC_CONF,
@@ -589,6 +592,18 @@ fn cmd_map_head_to_get(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigEr
         }
     };
     set_once(cf, &mut conf.map_head_to_get, map)
+}
+
+fn cmd_slow_requests(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let value = cf.word(1)?;
+    let fraction = value.parse().ok().filter(|_| value.starts_with(|c: char| c.is_ascii_digit()));
+    let fraction = fraction.filter(|seconds: &f64| *seconds <= f64::from(i32::MAX));
+    let msec = fraction.map(|seconds| (seconds * 1e3).round() as usize);
+    let msec = msec.or_else(|| parse_msec(cf.words()[1])).ok_or_else(|| {
+        let time = "must be a number of seconds, or a time as nginx writes it";
+        cf.error(format_args!("has invalid value \"{value}\": {time}"))
+    })?;
+    set_once(cf, &mut conf.slow_requests_ms, (msec > 0).then_some(msec))
 }
 
 fn cmd_status(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {

@@ -36,6 +36,8 @@ pub struct MainConf {
     /// No application may run in the workers.
     pub restrict_embedded: ngx_flag_t,
     pub python: PythonSettings,
+    /// Requests that take longer are logged, `Some(None)` where that is switched off explicitly.
+    pub slow_requests_ms: Option<Option<usize>>,
     /// The upstream that all requests go through; its peers are host processes.
     pub upstream: ngx_http_upstream_srv_conf_t,
     /// The caches of wsgi_cache_path; without memory of its own as long as there is none.
@@ -80,6 +82,7 @@ impl Default for MainConf {
             embedded_threads: crate::ffi::UNSET,
             restrict_embedded: crate::ffi::UNSET,
             python: PythonSettings::default(),
+            slow_requests_ms: None,
             // SAFETY: all-zero is a valid, empty upstream.
             upstream: unsafe { std::mem::zeroed() },
             #[cfg(ngx_feature = "http_cache")]

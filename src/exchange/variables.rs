@@ -32,12 +32,12 @@ pub struct Clock {
 
 impl Clock {
     /// How long it has waited for a thread.
-    fn queued(self) -> Option<usize> {
+    pub fn queued(self) -> Option<usize> {
         Some(self.sent.unwrap_or_else(|| self.end()).wrapping_sub(self.begun?))
     }
 
     /// How long the application has had it.
-    fn ran(self) -> Option<usize> {
+    pub fn ran(self) -> Option<usize> {
         Some(self.end().wrapping_sub(self.sent?))
     }
 
@@ -48,7 +48,7 @@ impl Clock {
 }
 
 /// Seconds with milliseconds, as `$request_time` has them.
-fn seconds(msec: usize) -> Vec<u8> {
+pub fn seconds(msec: usize) -> Vec<u8> {
     format!("{}.{:03}", msec / 1000, msec % 1000).into_bytes()
 }
 

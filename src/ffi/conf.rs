@@ -124,6 +124,13 @@ pub fn enclosing_server(cf: Conf) -> Option<*const ngx_http_core_srv_conf_t> {
     in_server.then(|| enclosing::<ngx_http_core_srv_conf_t>(cf, core).cast_const())
 }
 
+/// Milliseconds of a time as nginx's directives take it.
+pub fn parse_msec(mut word: ngx_str_t) -> Option<usize> {
+    // SAFETY: a word of the configuration; nginx only reads it.
+    let msec = unsafe { nginx_sys::ngx_parse_time(&mut word, 0) };
+    usize::try_from(msec).ok()
+}
+
 /// Makes `handler` the content handler of the location that the directive stands in.
 pub fn set_content_handler(cf: Conf, handler: ngx_http_handler_pt) {
     // SAFETY: the core module's index is fixed before the configuration is read; inside http{} the
