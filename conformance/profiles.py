@@ -33,5 +33,7 @@ PROFILES = {
     "unloadable": {"config": ["WSGIRestrictEmbedded On"], "groups": ["main threads=4"]},
     # What makes mod_wsgi crash.
     "crashing": {"groups": ["main threads=4"]},
+    # Recording is for the whole process.
+    "metrics": {"config": ["WSGIServerMetrics On"], "groups": ["main threads=4 server-metrics=On"]},
     "caseless": {"config": ["WSGICaseSensitivity Off"], "groups": ["main threads=4"]},
 }

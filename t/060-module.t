@@ -270,7 +270,7 @@ def application(environ, start_response):
     return [' '.join(name for name in dir(mod_wsgi) if not name.startswith('__')).encode()]
 --- request
 GET /
---- response_body: FileWrapper LogHandler RequestTimeout active_requests application_group event_callbacks maximum_processes process_group request_data shutdown_callbacks signal_callbacks subscribe_events subscribe_shutdown subscribe_signals threads_per_process version
+--- response_body: FileWrapper LogHandler RequestTimeout active_requests application_group event_callbacks maximum_processes process_group process_metrics request_data request_metrics server_metrics shutdown_callbacks signal_callbacks start_recording_metrics subscribe_events subscribe_shutdown subscribe_signals threads_per_process version
 
 
 

@@ -71,6 +71,49 @@ case("metrics-off", """
     return report(start_response, {name: attempt(getattr(mod_wsgi, name)) for name in ('request_metrics', 'process_metrics', 'server_metrics')})
 """, application_group="metrics-off")
 
+# The keys of the metrics and the types of their values; of the scoreboard, of a process that runs.
+METRICS = """
+    import mod_wsgi, os
+    STARTED = describe(mod_wsgi.start_recording_metrics())
+    def kind(value):
+        if isinstance(value, list):
+            return f'list of {sorted({type(item).__name__ for item in value})}'
+        return type(value).__name__
+    def kinds(found):
+        return {key: kind(value) for key, value in found.items()}
+    def application(environ, start_response):
+        environ['wsgi.input'].read()
+        found = kinds(getattr(mod_wsgi, FUNCTION)())
+        return report(start_response, {'keys': sorted(found), 'started': STARTED, **found})
+"""
+for function in ("request_metrics", "process_metrics"):
+    case(function.replace("_", "-"), f"FUNCTION = {function!r}\n" + METRICS.replace("\n    ", "\n"),
+         get(), get(), server="metrics", application_group=function, quick=True)
+case("request-metrics-sums", """
+    import mod_wsgi
+    mod_wsgi.start_recording_metrics()
+    def application(environ, start_response):
+        if environ['QUERY_STRING'] == 'report':
+            found = mod_wsgi.request_metrics()
+            return report(start_response, {key: describe(found[key]) for key in
+                ('request_count', 'status_2xx', 'status_4xx', 'input_bytes', 'output_bytes', 'output_writes')})
+        if environ['QUERY_STRING'] == 'drain':
+            mod_wsgi.request_metrics()
+        environ['wsgi.input'].read()
+        start_response('404 Not Found' if environ['QUERY_STRING'] == 'missing' else '200 OK', [])
+        return [b'ab', b'c']
+""", get("?drain"), post(b"abcdef"), get("?missing"), get("?report", label="report"), server="metrics", application_group="sums")
+case("server-metrics", """
+    import mod_wsgi, os
+    def kinds(found):
+        return {key: type(value).__name__ for key, value in found.items()}
+    found = mod_wsgi.server_metrics()
+    process = [process for process in found['processes'] if process['pid']][0]
+    return report(start_response, {'server ' + key: value for key, value in kinds(found).items()}
+                  | {'process ' + key: value for key, value in kinds(process).items()}
+                  | {'worker ' + key: value for key, value in kinds(process['workers'][0]).items()})
+""", server="metrics", quick=True)
+
 EVENTS = """
     import time, mod_wsgi
     SEEN = []

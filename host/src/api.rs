@@ -1,5 +1,8 @@
 //! The Python modules `mod_wsgi` and `apache`, and the preparation of an interpreter.
 
+mod metrics;
+mod server;
+
 use std::ffi::CStr;
 
 use pyo3::ffi;
@@ -10,6 +13,8 @@ use crate::python::class::{add_functions, arguments, function};
 use crate::python::object::{Kind, Object, Py, PyResult};
 use crate::python::record;
 use crate::wsgi::{Current, Types};
+
+pub use server::set_up;
 
 /// A file of this crate as a C string.
 macro_rules! source {
@@ -35,7 +40,7 @@ const SOURCES: [&CStr; 5] = [
 ];
 
 /// What applications see of the sources' namespace as the module `mod_wsgi`.
-const PUBLIC: [&str; 17] = [
+const PUBLIC: [&str; 21] = [
     "version",
     "process_group",
     "application_group",
@@ -45,6 +50,10 @@ const PUBLIC: [&str; 17] = [
     "RequestTimeout",
     "active_requests",
     "request_data",
+    "start_recording_metrics",
+    "request_metrics",
+    "process_metrics",
+    "server_metrics",
     "event_callbacks",
     "shutdown_callbacks",
     "signal_callbacks",
@@ -100,7 +109,16 @@ impl Api {
         add_functions(
             py,
             &namespace,
-            const { &[function!(c"_log", log), function!(c"request_data", request_data)] },
+            const {
+                &[
+                    function!(c"_log", log),
+                    function!(c"request_data", request_data),
+                    function!(c"start_recording_metrics", metrics::start_recording),
+                    function!(c"request_metrics", metrics::request_metrics),
+                    function!(c"process_metrics", metrics::process_metrics),
+                    function!(c"server_metrics", metrics::server_metrics),
+                ]
+            },
         )?;
         let builtins = builtins()?;
         namespace.set_item(&py.interned("__builtins__")?, &builtins)?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scoreboard::{GenerationFacts, ServerView};
 use crate::succession::ScriptIn;
 
 /// The configuration of one generation's supervisor.
@@ -26,6 +27,8 @@ pub struct SupervisorConfig {
     /// leaves that to the sockets' permissions.
     #[serde(default)]
     pub worker_uid: Option<u32>,
+    /// Which configuration of nginx this is.
+    pub generation: GenerationFacts,
     /// The groups in configuration order; their index is the group's index in the lease table.
     pub groups: Vec<GroupConfig>,
 }
@@ -159,6 +162,8 @@ pub struct GroupConfig {
     pub socket_uid: Option<u32>,
     /// The connections from nginx.
     pub connections: ConnectionConfig,
+    /// `server-metrics=`: its applications may see what its processes report.
+    pub server_metrics: bool,
 }
 
 impl GroupConfig {
@@ -280,6 +285,8 @@ pub struct RuntimeConfig {
     pub imports: Vec<ScriptIn>,
     /// The process runs its scripts and nothing else, see [`GroupConfig::is_service`].
     pub service: bool,
+    /// What `mod_wsgi.server_metrics()` shows; `None` where it may show nothing.
+    pub server: Option<ServerView>,
 }
 
 impl RuntimeConfig {

@@ -18,4 +18,5 @@ pub mod supervisor;
 pub mod wire;
 
 mod api;
+mod metrics;
 mod wsgi;

@@ -28,7 +28,9 @@ use thiserror::Error;
 use crate::config::{GroupConfig, PythonConfig, RuntimeConfig};
 use crate::log::{Level, PipeSink};
 use crate::python::{Imported, Runtime};
-use crate::scoreboard::{seats, MappingError, Reports};
+use crate::scoreboard::{
+    seats, GenerationFacts, MappingError, Progress, Reports, ServerGroup, ServerView,
+};
 use crate::server::{with_python, Activity, Host, HostConfig};
 use crate::succession::{Succession, Wish};
 use lifetime::Life;
@@ -46,6 +48,8 @@ pub struct Start<'a> {
     pub seat: usize,
     /// User of nginx's workers.
     pub worker_uid: Option<u32>,
+    /// Which configuration of nginx it belongs to.
+    pub generation: GenerationFacts,
     /// The process that forked.
     pub supervisor: Pid,
     /// Least severe level of the group's log.
@@ -156,11 +160,12 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
     reports.enter(start.seat, std::process::id());
     // Without Python the process stays, and says why to every request: what is wrong is in the
     // configuration, and the next process would be no better.
-    let runtime = Runtime::start(runtime_config(group, start.python));
+    let runtime = Runtime::start(runtime_config(start, &reports));
     if let Err(error) = &runtime {
         tracing::error!(level = 2u64, "daemon process group \"{}\": {error}", group.name);
     }
     if group.is_service() {
+        reports.set_progress(start.seat, Progress::Serving);
         let live = |runtime| service::live(group, &start.succession, &signals, runtime);
         return runtime.as_deref().map_or(Ok(1), live);
     }
@@ -233,7 +238,16 @@ fn listener_of(start: &Start<'_>) -> Option<RawFd> {
     start.group.listeners.get(start.seat).map(|listener| listener.fd)
 }
 
-fn runtime_config(group: &GroupConfig, python: &PythonConfig) -> RuntimeConfig {
+/// What the group's applications may see of the server: its own processes.
+fn server_view(start: &Start<'_>, reports: &Arc<Reports>) -> Option<ServerView> {
+    let GroupConfig { name, processes: size, .. } = start.group;
+    let group = ServerGroup { name: name.clone(), size: *size, reports: Arc::clone(reports) };
+    let view = ServerView { generation: start.generation, groups: vec![group] };
+    start.group.server_metrics.then_some(view)
+}
+
+fn runtime_config(start: &Start<'_>, reports: &Arc<Reports>) -> RuntimeConfig {
+    let (group, python) = (start.group, start.python);
     RuntimeConfig {
         process_group: group.name.clone(),
         python: PythonConfig {
@@ -250,5 +264,6 @@ fn runtime_config(group: &GroupConfig, python: &PythonConfig) -> RuntimeConfig {
         run_once: group.threads == 1 && group.timers.maximum_requests == 1,
         imports: group.imports.clone(),
         service: group.is_service(),
+        server: server_view(start, reports),
     }
 }

@@ -25,6 +25,7 @@ use thiserror::Error;
 use crate::config::RuntimeConfig;
 use crate::exchange::Exchange;
 use crate::log::Level;
+use crate::metrics::METRICS;
 use crate::succession::{ScriptIn, Succession};
 use crate::wire::{Outcome, Request, HOOK};
 use interpreter::Interpreter;
@@ -93,6 +94,8 @@ impl Runtime {
     /// [`StartError`] when the configuration names no usable Python.
     pub fn start(config: RuntimeConfig) -> Result<Arc<Self>, StartError> {
         let context = config.context();
+        METRICS.set_up(config.threads);
+        crate::api::set_up(&config);
         tracing::info!(
             "Initializing Python runtime in {context}, version {}.",
             initialize::version()
@@ -314,7 +317,7 @@ impl RequestThread {
         let (runtime, id, place) = (Arc::clone(&self.runtime), self.id, Arc::clone(&self.place));
         runtime.first_request.get_or_init(Instant::now);
         let (interpreter, state) = self.enter(&runtime, &group)?;
-        if interpreter.is_observed() {
+        if interpreter.is_observed() || METRICS.is_recording() {
             gil::start();
         }
         let since = Instant::now();

@@ -8,11 +8,13 @@ mod history;
 mod leases;
 mod memory;
 mod reports;
+mod view;
 
 pub use history::Restart;
 pub use leases::{GroupShape, Lease, Leases, ProcessState, Shape};
 pub use memory::{Mapping, MappingError};
-pub use reports::{Reports, Running, Taken};
+pub use reports::{History, Progress, Reports, Running, Taken};
+pub use view::{GenerationFacts, ServerGroup, ServerView};
 
 /// Places in both tables for a group of `processes`: one each, and some for successors that start
 /// while the processes they replace are still at work. A process has its *seat* from start to end.

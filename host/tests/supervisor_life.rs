@@ -34,7 +34,8 @@ fn a_killed_process_is_reported_and_replaced() {
     let pid = supervised.daemon(0);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let (now_us, line, script) = (now.as_micros() as u64, &b"GET /foo"[..], &b"/srv/a.wsgi"[..]);
-    supervised.reports[0].take_up(0, 1, &Taken { request: 7, now_us, line, script });
+    let (client, host) = (&b"::1"[..], &b"localhost"[..]);
+    supervised.reports[0].take_up(0, 1, &Taken { request: 7, now_us, line, script, client, host });
     kill(pid, Signal::SIGKILL).unwrap();
     supervised.wait_log(&format!(
         "Process 'app' (pid {pid}) has died, terminated by signal 9 (SIGKILL) \

@@ -233,6 +233,7 @@ commands![
     switch(c"wsgi_restrict_signal", offset_of!(MainConf, python.restrict_signal)),
     switch(c"wsgi_destroy_interpreter", offset_of!(MainConf, python.destroy_interpreter)),
     switch(c"wsgi_case_sensitivity", offset_of!(MainConf, python.case_sensitivity)),
+    switch(c"wsgi_server_metrics", offset_of!(MainConf, server_metrics)),
     switch(c"wsgi_restrict_embedded", offset_of!(MainConf, restrict_embedded)),
     flag(c"wsgi_pass_authorization", ANY_AND_IF, offset_of!(LocationConf, pass_authorization)),
     flag(c"wsgi_script_reloading", ANY_AND_IF, offset_of!(LocationConf, script_reloading)),

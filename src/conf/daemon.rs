@@ -55,6 +55,7 @@ pub struct DaemonOptions {
     pub script_group: Option<Gid>,
     /// Without a slash at its end; the root directory itself is empty.
     pub chroot: Option<PathBuf>,
+    pub server_metrics: bool,
 }
 
 /// An option that cannot be used.
@@ -116,6 +117,7 @@ impl DaemonOptions {
             "script-group" => self.script_group = Some(values::gid(name, value)?),
             "chroot" => self.chroot = Some(values::jail("chroot", value)?),
             "root" => self.chroot = Some(values::jail("root", value)?),
+            "server-metrics" => self.server_metrics = values::switch(name, value)?,
             "response-buffer-size" => drop(values::size(name, value, 65536)?),
             "response-socket-timeout" => drop(seconds("response-socket-timeout", value)?),
             "response-flush-delay" => drop(values::milliseconds(name, value)?),
@@ -265,6 +267,8 @@ mod tests {
         assert_eq!(set("switch-interval=0.01").unwrap().switch_interval, Some(0.01));
         assert_eq!(set("locale=C.UTF-8").unwrap().locale.unwrap(), "C.UTF-8");
         assert_eq!(set("maximum-requests=9").unwrap().timers.maximum_requests, 9);
+        assert!(set("server-metrics=On").unwrap().server_metrics);
+        assert!(!set("server-metrics=off").unwrap().server_metrics);
         assert_eq!(set("reload-wait=0.5").unwrap().reload_wait, Some(0.5));
         assert_eq!(set("display-name=%{GROUP}").unwrap().title("x").unwrap(), "(wsgi:x)");
         assert!(set("user=nobody").unwrap().user.is_some());
@@ -335,6 +339,8 @@ mod tests {
             "response-buffer-size=65535",
             "response-socket-timeout=-1",
             "response-flush-delay=x",
+            "server-metrics=1",
+            "server-metrics=",
         ] {
             assert!(set(option).is_err(), "{option}");
         }

@@ -36,6 +36,8 @@ pub struct MainConf {
     /// No application may run in the workers.
     pub restrict_embedded: ngx_flag_t,
     pub python: PythonSettings,
+    /// Embedded applications may see what all processes report.
+    pub server_metrics: ngx_flag_t,
     /// Requests that take longer are logged, `Some(None)` where that is switched off explicitly.
     pub slow_requests_ms: Option<Option<usize>>,
     /// The upstream that all requests go through; its peers are host processes.
@@ -82,6 +84,7 @@ impl Default for MainConf {
             embedded_threads: crate::ffi::UNSET,
             restrict_embedded: crate::ffi::UNSET,
             python: PythonSettings::default(),
+            server_metrics: crate::ffi::UNSET,
             slow_requests_ms: None,
             // SAFETY: all-zero is a valid, empty upstream.
             upstream: unsafe { std::mem::zeroed() },

@@ -116,6 +116,11 @@ fn runtime_config(conf: &MainConf) -> RuntimeConfig {
         processes: u16::try_from(workers).unwrap_or(u16::MAX),
         multiprocess: workers > 1,
         imports: conf.imports.of(""),
+        server: conf
+            .generation
+            .as_ref()
+            .filter(|_| conf.server_metrics == 1)
+            .map(|it| it.view(conf)),
         ..RuntimeConfig::default()
     }
 }

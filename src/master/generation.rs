@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nginx_sys::{ngx_core_conf_t, ngx_cycle_t, ngx_log_t, ngx_str_t};
@@ -12,7 +13,9 @@ use ngx_wsgi_host::clock::{now_us, poll_timeout};
 use ngx_wsgi_host::config::{
     ConnectionConfig, ErrorLog, GroupConfig, Limits, Listener, SupervisorConfig,
 };
-use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, Reports, Shape};
+use ngx_wsgi_host::scoreboard::{
+    GenerationFacts, GroupShape, Leases, MappingError, Reports, ServerGroup, ServerView, Shape,
+};
 use ngx_wsgi_host::succession::ScriptIn;
 use nix::poll::{poll, PollFd, PollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -62,17 +65,15 @@ pub struct Generation {
     pub daemons: Option<Daemons>,
     /// What workers tell each other of the hosts inside them; `None` without memory for it.
     pub embedded: Option<EmbeddedBoard>,
-    /// Which configuration of this nginx it is, from 1.
-    pub number: u32,
-    /// Since when, microseconds since the epoch.
-    pub started_us: u64,
+    /// Which configuration of this nginx it is.
+    pub facts: GenerationFacts,
 }
 
 /// The shared part of all groups.
 pub struct Daemons {
     pub leases: Leases,
     /// For each group.
-    pub reports: Vec<Reports>,
+    pub reports: Vec<Arc<Reports>>,
     /// For each group and process.
     pub addresses: Vec<Vec<Address>>,
     /// One eventfd for each worker.
@@ -93,6 +94,24 @@ pub struct Address {
 }
 
 impl Generation {
+    /// What embedded applications may see of the server: everything, they share the worker's memory.
+    pub fn view(&self, conf: &MainConf) -> ServerView {
+        let daemons =
+            self.daemons.iter().flat_map(|daemons| conf.groups.iter().zip(&daemons.reports));
+        let daemons = daemons.map(|(group, reports)| ServerGroup {
+            name: group.name.clone(),
+            size: group.processes(),
+            reports: Arc::clone(reports),
+        });
+        let embedded = self.embedded.iter().flat_map(|board| &board.reports);
+        let embedded = embedded.map(|reports| ServerGroup {
+            name: String::new(),
+            size: 1,
+            reports: Arc::clone(reports),
+        });
+        ServerView { generation: self.facts, groups: embedded.chain(daemons).collect() }
+    }
+
     /// The dispatcher of this process.
     pub fn dispatcher(&self, conf: &MainConf) -> &Dispatcher {
         self.dispatcher.get_or_init(|| Dispatcher::enter(conf, self))
@@ -130,8 +149,10 @@ impl Generation {
             dispatcher: OnceCell::new(),
             daemons: None,
             embedded: board.ok(),
-            number: GENERATIONS.fetch_add(1, Ordering::Relaxed) + 1,
-            started_us: now_us(),
+            facts: GenerationFacts {
+                number: GENERATIONS.fetch_add(1, Ordering::Relaxed) + 1,
+                started_us: now_us(),
+            },
         }
     }
 
@@ -177,7 +198,7 @@ impl Generation {
             let listeners = listen(&names, index, group, &access(group, core), &mut daemons)?;
             let imports = conf.imports.of(&group.name);
             groups.push(group_config(group, core, &listeners, fd.as_raw_fd(), imports)?);
-            daemons.reports.push(report);
+            daemons.reports.push(Arc::new(report));
             held.push(fd);
             held.extend(listeners.into_iter().map(|(fd, _)| fd));
         }
@@ -189,6 +210,7 @@ impl Generation {
             error_log: error_log(cycle),
             python: conf.python.shared(),
             worker_uid: worker.map(Uid::as_raw),
+            generation: self.facts,
             groups,
         };
         let keep: Vec<RawFd> = held
@@ -337,6 +359,7 @@ fn group_config(
         chroot: options.chroot.as_ref().map(|jail| Path::new("/").join(jail)),
         socket_uid: options.socket_user.map(Uid::as_raw),
         connections: connections(options),
+        server_metrics: options.server_metrics,
     })
 }
 

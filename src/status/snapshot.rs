@@ -123,8 +123,8 @@ impl Snapshot {
             worker: std::process::id(),
             time: seconds(now),
             generation: GenerationStatus {
-                number: generation.number,
-                started: seconds(generation.started_us),
+                number: generation.facts.number,
+                started: seconds(generation.facts.started_us),
                 supervisor,
             },
             groups: groups.collect(),

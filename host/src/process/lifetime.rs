@@ -17,6 +17,7 @@ use super::stacks::Stacks;
 use crate::clock::poll_timeout;
 use crate::config::GroupConfig;
 use crate::python::Runtime;
+use crate::scoreboard::Progress;
 use crate::server::{Activity, Busy, Host};
 use crate::succession::{Heard, Order, Reason, ScriptIn, Succession, Word};
 
@@ -57,6 +58,7 @@ impl Life<'_> {
     /// Serves until a signal, a timer, a successor or the supervisor's end, then finishes. Returns
     /// the exit code.
     pub fn live(&self) -> i32 {
+        self.host.reports().set_progress(self.host.process(), Progress::Serving);
         self.succession.tell(&Word::Ready);
         tracing::info!("daemon process of group \"{}\" is ready", self.group.name);
         let end = self.watch();

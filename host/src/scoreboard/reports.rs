@@ -32,8 +32,19 @@ impl<const N: usize> Text<N> {
 #[repr(C)]
 struct ProcessReport {
     pid: AtomicU32,
-    threads: AtomicU32,
+    progress: AtomicU32,
     requests: AtomicU64,
+}
+
+/// How far a process has come, as it says itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Progress {
+    /// It does not serve yet.
+    Starting = 0,
+    Serving = 1,
+    /// It finishes what it has.
+    Draining = 2,
 }
 
 /// What one request thread is at; written by that thread, read by anybody at any time.
@@ -42,9 +53,17 @@ struct Slot {
     /// Request that the slot runs or ran last.
     request: AtomicU64,
     started_us: AtomicU64,
+    /// When the last one was over.
+    finished_us: AtomicU64,
+    /// Requests of this process.
+    requests: AtomicU64,
+    /// Bytes of their responses.
+    sent: AtomicU64,
     active: AtomicU32,
     line: Text<228>,
     script: Text<236>,
+    client: Text<46>,
+    host: Text<66>,
 }
 
 /// A request as it is taken up.
@@ -58,6 +77,10 @@ pub struct Taken<'a> {
     pub line: &'a [u8],
     /// The script that runs it.
     pub script: &'a [u8],
+    /// The client's address.
+    pub client: &'a [u8],
+    /// The server's name.
+    pub host: &'a [u8],
 }
 
 /// A request that a slot was running. Its texts come from the process itself, so they are not to be
@@ -74,6 +97,27 @@ pub struct Running {
     pub line: String,
     /// The script that runs it.
     pub script: String,
+}
+
+/// What a slot has done in the life of its process. Not to be trusted either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Whether it runs a request; the texts are of this one, or of the last.
+    pub active: bool,
+    /// Requests so far.
+    pub requests: u64,
+    /// Bytes of their responses.
+    pub sent: u64,
+    /// Start of the last, microseconds since the epoch; 0 without any.
+    pub started_us: u64,
+    /// End of the last that is over.
+    pub finished_us: u64,
+    /// Method and URI.
+    pub line: String,
+    /// The client's address.
+    pub client: String,
+    /// The server's name.
+    pub host: String,
 }
 
 impl Running {
@@ -140,11 +184,43 @@ impl Reports {
 
     /// A process introduces itself.
     pub fn enter(&self, process: usize, pid: u32) {
-        self.head(process).threads.store(self.threads as u32, Ordering::Relaxed);
+        for slot in (0..self.threads).map(|thread| self.slot(process, thread)) {
+            for number in [&slot.started_us, &slot.finished_us, &slot.requests, &slot.sent] {
+                number.store(0, Ordering::Relaxed);
+            }
+            slot.line.set(b"");
+            slot.client.set(b"");
+            slot.host.set(b"");
+        }
+        self.set_progress(process, Progress::Starting);
         self.head(process).pid.store(pid, Ordering::Release);
     }
 
-    /// Pid of the process, 0 before the first.
+    /// Slots of each process.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Places for processes.
+    pub fn processes(&self) -> usize {
+        self.processes
+    }
+
+    /// A process says how far it is.
+    pub fn set_progress(&self, process: usize, progress: Progress) {
+        self.head(process).progress.store(progress as u32, Ordering::Relaxed);
+    }
+
+    /// How far a process says it is.
+    pub fn progress(&self, process: usize) -> Progress {
+        match self.head(process).progress.load(Ordering::Relaxed) {
+            0 => Progress::Starting,
+            1 => Progress::Serving,
+            _ => Progress::Draining,
+        }
+    }
+
+    /// Pid of the process, 0 where there is none.
     pub fn pid(&self, process: usize) -> u32 {
         self.head(process).pid.load(Ordering::Acquire)
     }
@@ -159,20 +235,44 @@ impl Reports {
         let slot = self.slot(process, thread);
         slot.line.set(taken.line);
         slot.script.set(taken.script);
+        slot.client.set(taken.client);
+        slot.host.set(taken.host);
+        slot.requests.fetch_add(1, Ordering::Relaxed);
         slot.started_us.store(taken.now_us, Ordering::Relaxed);
         slot.request.store(taken.request, Ordering::Relaxed);
         slot.active.store(1, Ordering::Release);
         self.head(process).requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The thread's request is over.
-    pub fn lay_down(&self, process: usize, thread: usize) {
-        self.slot(process, thread).active.store(0, Ordering::Release);
+    /// The thread's request is over, with a response of `sent` bytes.
+    pub fn lay_down(&self, process: usize, thread: usize, now_us: u64, sent: u64) {
+        let slot = self.slot(process, thread);
+        slot.sent.fetch_add(sent, Ordering::Relaxed);
+        slot.finished_us.store(now_us, Ordering::Relaxed);
+        slot.active.store(0, Ordering::Release);
     }
 
-    /// Forgets what a dead process was running; its slots still name their last requests.
+    /// Forgets a dead process and what it was running; its slots still name their last requests.
     pub fn clear(&self, process: usize) {
-        (0..self.threads).for_each(|thread| self.lay_down(process, thread));
+        self.head(process).pid.store(0, Ordering::Release);
+        for thread in 0..self.threads {
+            self.slot(process, thread).active.store(0, Ordering::Release);
+        }
+    }
+
+    /// What one of its threads has done.
+    pub fn history(&self, process: usize, thread: usize) -> History {
+        let slot = self.slot(process, thread);
+        History {
+            active: slot.active.load(Ordering::Acquire) != 0,
+            requests: slot.requests.load(Ordering::Relaxed),
+            sent: slot.sent.load(Ordering::Relaxed),
+            started_us: slot.started_us.load(Ordering::Relaxed),
+            finished_us: slot.finished_us.load(Ordering::Relaxed),
+            line: slot.line.get(),
+            client: slot.client.get(),
+            host: slot.host.get(),
+        }
     }
 
     /// What the process is running, by thread.
@@ -215,7 +315,8 @@ mod tests {
     use super::*;
 
     fn taken(request: u64, line: &[u8]) -> Taken<'_> {
-        Taken { request, now_us: 1_000, line, script: b"/srv/a.wsgi" }
+        let (script, client, host) = (b"/srv/a.wsgi", b"::1", b"example.com");
+        Taken { request, now_us: 1_000, line, script, client, host }
     }
 
     #[test]
@@ -227,10 +328,34 @@ mod tests {
         assert_eq!(running.len(), 1);
         assert_eq!((running[0].request, running[0].line.as_str()), (9, "GET /a?[0m"));
         assert_eq!((running[0].thread, running[0].script.as_str()), (1, "/srv/a.wsgi"));
-        reports.lay_down(0, 1);
+        reports.lay_down(0, 1, 3_000, 12);
         assert!(reports.running(0).is_empty() && !reports.is_running(0, 9));
         assert!(reports.has_taken_up(0, 9) && !reports.has_taken_up(0, 8));
         assert_eq!((reports.pid(0), reports.requests(0)), (42, 1));
+    }
+
+    #[test]
+    fn the_next_process_has_done_nothing() {
+        let reports = Reports::inherited(1).unwrap();
+        reports.enter(0, 42);
+        assert_eq!(reports.progress(0), Progress::Starting);
+        reports.set_progress(0, Progress::Serving);
+        reports.take_up(0, 0, &taken(9, b"GET /a"));
+        assert!(reports.history(0, 0).active);
+        reports.lay_down(0, 0, 3_000, 12);
+        let history = reports.history(0, 0);
+        assert_eq!((history.requests, history.sent, history.active), (1, 12, false));
+        assert_eq!((history.started_us, history.finished_us), (1_000, 3_000));
+        assert_eq!(
+            (&*history.line, &*history.client, &*history.host),
+            ("GET /a", "::1", "example.com")
+        );
+        reports.clear(0);
+        assert!(reports.pid(0) == 0 && reports.has_taken_up(0, 9));
+        reports.enter(0, 43);
+        let history = reports.history(0, 0);
+        assert_eq!((history.requests, history.sent, history.started_us), (0, 0, 0));
+        assert_eq!((reports.progress(0), history.line.as_str()), (Progress::Starting, ""));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::host::{Host, HostConfig};
 use super::serve::with_python;
 use crate::config::RuntimeConfig;
 use crate::python::Runtime;
-use crate::scoreboard::Reports;
+use crate::scoreboard::{Progress, Reports};
 use crate::succession::ScriptIn;
 
 /// Stack of Python's main thread.
@@ -136,6 +136,7 @@ fn run(config: RuntimeConfig, host: &Host, life: &Life) {
         });
     }
     if *life.phase() == Phase::Running {
+        host.reports().set_progress(host.process(), Progress::Serving);
         if let Err(error) = host.spawn(with_python(runtime.clone())) {
             tracing::error!(level = 2u64, "cannot start request threads: {error}");
         }

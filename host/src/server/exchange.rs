@@ -1,6 +1,6 @@
 //! One request's exchange over its connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -21,6 +21,8 @@ pub struct Served {
     /// Method and URI, for lines that nginx does not take any more.
     line: Box<[u8]>,
     over: AtomicBool,
+    /// Bytes of the response's body that have been handed over.
+    sent: AtomicU64,
     /// Who is to know of reading and writing.
     stirs: Option<Arc<Activity>>,
 }
@@ -41,6 +43,7 @@ impl Served {
             head_only: request.flags & HEAD_ONLY != 0,
             line: line.into(),
             over: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
             stirs,
         })
     }
@@ -55,6 +58,11 @@ impl Served {
         if let Err(errno) = writer.end(&self.connection.socket, outcome, goaway) {
             self.lose(errno);
         }
+    }
+
+    /// Bytes of the response's body so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     fn stir(&self) {
@@ -170,12 +178,14 @@ impl Exchange for Served {
     fn send(&self, block: &[u8]) -> Result<(), Disconnected> {
         self.stir();
         let block = if self.head_only { &[] } else { block };
+        self.sent.fetch_add(block.len() as u64, Ordering::Relaxed);
         self.send_frames(|writer| writer.data(&self.connection.socket, block))
     }
 
     fn send_last(&self, block: &[u8]) -> Result<(), Disconnected> {
         self.stir();
         let block = if self.head_only { &[] } else { block };
+        self.sent.fetch_add(block.len() as u64, Ordering::Relaxed);
         self.send_frames(|writer| writer.last(&self.connection.socket, block))
     }
 

@@ -21,7 +21,7 @@ use super::serve::Serve;
 use super::turn::Turn;
 use super::worker;
 use crate::config::ConnectionConfig;
-use crate::scoreboard::Reports;
+use crate::scoreboard::{Progress, Reports};
 
 /// Stack of a request thread where none is configured: what Python expects of a main thread.
 const STACK: usize = 8 << 20;
@@ -334,6 +334,7 @@ impl Shared {
     }
 
     fn drain(&self) {
+        self.reports.set_progress(self.process, Progress::Draining);
         self.draining.store(true, Ordering::SeqCst);
         self.registry.all().iter().for_each(|connection| connection.go_away());
         if self.registry.is_empty() {

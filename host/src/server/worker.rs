@@ -10,7 +10,7 @@ use super::exchange::Served;
 use super::host::{Shared, Wake};
 use super::request::{Next, ReadError, RequestBuffer};
 use super::serve::Serve;
-use crate::clock::now_us;
+use crate::clock;
 use crate::exchange::Exchange;
 use crate::scoreboard::Taken;
 use crate::wire::{key, Request, QUIET};
@@ -94,21 +94,22 @@ impl Worker<'_> {
     fn exchange(&mut self, connection: &Arc<Connection>) -> Result<bool, ReadError> {
         let (payload, rest) = self.buffer.split();
         let request = Request::decode(payload)?;
-        describe(&request, &mut self.line);
+        let (client, host) = describe(&request, &mut self.line);
         let shared = self.shared;
         let quiet = request.flags & QUIET != 0;
         let stirs = (shared.stirs && !quiet).then(|| Arc::clone(&shared.activity));
         let served = Served::begin(connection, &request, &self.line, rest, stirs);
         shared.activity.begin(self.index, quiet);
         let (line, script) = (&self.line[..], request.script);
-        let taken = Taken { request: request.id, now_us: now_us(), line, script };
+        let (request_id, now_us) = (request.id, clock::now_us());
+        let taken = Taken { request: request_id, now_us, line, script, client, host };
         shared.reports.take_up(shared.process, self.index, &taken);
         let exchange: Arc<dyn Exchange> = Arc::clone(&served) as _;
         let outcome = self.serve.serve(&request, &exchange);
         self.served += 1;
         let bad = connection.body().bad_frame();
         served.finish(outcome, shared.is_draining());
-        shared.reports.lay_down(shared.process, self.index);
+        shared.reports.lay_down(shared.process, self.index, clock::now_us(), served.sent());
         shared.activity.end(self.index);
         match bad {
             Some(bad) => Err(bad.into()),
@@ -141,10 +142,12 @@ impl Worker<'_> {
     }
 }
 
-/// Method and URI, for the report.
-fn describe(request: &Request<'_>, line: &mut Vec<u8>) {
+/// Writes method and URI to `line`; returns the client's address and the server's name.
+fn describe<'a>(request: &Request<'a>, line: &mut Vec<u8>) -> (&'a [u8], &'a [u8]) {
     line.clear();
     line.extend_from_slice(request.known(key::REQUEST_METHOD).unwrap_or(b"-"));
     line.push(b' ');
     line.extend_from_slice(request.known(key::REQUEST_URI).unwrap_or(b"-"));
+    let known = |code| request.known(code).unwrap_or_default();
+    (known(key::REMOTE_ADDR), known(key::SERVER_NAME))
 }

@@ -39,6 +39,7 @@ pub fn start(
             python: &config.python,
             seat,
             worker_uid: config.worker_uid,
+            generation: config.generation,
             supervisor,
             level,
             title,

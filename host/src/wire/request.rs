@@ -71,6 +71,8 @@ pub mod key {
 
     pub const REQUEST_METHOD: u8 = of("REQUEST_METHOD");
     pub const REQUEST_URI: u8 = of("REQUEST_URI");
+    pub const SERVER_NAME: u8 = of("SERVER_NAME");
+    pub const REMOTE_ADDR: u8 = of("REMOTE_ADDR");
     pub const SCRIPT_NAME: u8 = of("SCRIPT_NAME");
     pub const PATH_INFO: u8 = of("PATH_INFO");
     pub const SCRIPT_FILENAME: u8 = of("SCRIPT_FILENAME");

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::environ::{self, Own, Times};
 use super::events::{Cpu, Events, Facts};
@@ -12,6 +12,7 @@ use super::scope::{Current, Scope};
 use super::{input, start_response, stream};
 use crate::exchange::Exchange;
 use crate::log::Level;
+use crate::metrics::{Finished, Recorded, METRICS};
 use crate::python::exception::Exception;
 use crate::python::interpreter::Interpreter;
 use crate::python::object::{Kind, Object, Py, PyResult};
@@ -30,6 +31,8 @@ struct Call<'a> {
     script: String,
     /// The request has run for too long, which is its answer.
     timed_out: Cell<bool>,
+    /// Where metrics are recorded, until they have been.
+    recorded: Cell<Option<Recorded>>,
 }
 
 /// Runs the application for one request, on an attached thread.
@@ -42,19 +45,22 @@ pub fn serve(
     exchange: &Arc<dyn Exchange>,
 ) -> Outcome {
     let daemon_start = now();
+    let recorded = Cell::new(METRICS.begin(thread_id));
     let scope = Scope::new(exchange);
     let script = String::from_utf8_lossy(request.script).into_owned();
     let output = Output::new(&scope);
     let timed_out = Cell::new(false);
-    let call = Call { py, runtime, interpreter, request, exchange, output, script, timed_out };
-    match call.serve(&scope, thread_id, daemon_start) {
-        Ok(outcome) => outcome,
-        Err(raised) => {
-            let exception = Exception::take(py, raised);
-            exception.log(py, b"The WSGI request could not be prepared.");
-            call.failure(&exception)
-        }
+    let call =
+        Call { py, runtime, interpreter, request, exchange, output, script, timed_out, recorded };
+    let outcome = call.serve(&scope, thread_id, daemon_start).unwrap_or_else(|raised| {
+        let exception = Exception::take(py, raised);
+        exception.log(py, b"The WSGI request could not be prepared.");
+        call.failure(&exception)
+    });
+    if let Some(recorded) = call.recorded.take() {
+        METRICS.finish(&recorded, None);
     }
+    outcome
 }
 
 impl Call<'_> {
@@ -121,9 +127,16 @@ impl Call<'_> {
         if let Some(id) = &id {
             api.enter_request(id, data)?;
         }
-        let ended = if api.has_subscribers() {
-            let events = Events::new(api.publisher(), id.as_ref(), data);
-            self.run_observed(application, environ, &events, facts)
+        let recorded = self.recorded.take().or_else(|| {
+            // Its own script may have started that; the clock has not run until now.
+            METRICS.begin(facts.thread_id).inspect(|_| gil::start())
+        });
+        let observed = recorded.is_some() || api.has_subscribers();
+        self.recorded.set(recorded);
+        let ended = if observed {
+            let events = || Events::new(api.publisher(), id.as_ref(), data);
+            let events = api.has_subscribers().then(events);
+            self.run_observed(application, environ, events.as_ref(), facts)
         } else {
             self.call(&application, environ, None)
         };
@@ -133,33 +146,40 @@ impl Call<'_> {
         ended
     }
 
-    /// Runs the application with its events published.
+    /// Runs the application with its events published, its figures recorded, or both.
     fn run_observed(
         &self,
         mut application: Object,
         environ: &Object,
-        events: &Events,
+        events: Option<&Events>,
         facts: &Facts<'_>,
     ) -> PyResult<Outcome> {
         let py = self.py;
-        if self.interpreter.observe() {
+        if events.is_some() && self.interpreter.observe() {
             // From the next request on the wait for the GIL before this is measured as well.
             gil::start();
         }
         facts.scope.input.take_time();
         facts.scope.output.take_time();
         let cpu = Cpu::now();
-        if let Some(replacement) = events.request_started(py, facts, &application, environ)? {
-            application = replacement;
+        if let Some(events) = events {
+            if let Some(replacement) = events.request_started(py, facts, &application, environ)? {
+                application = replacement;
+            }
         }
-        let outcome = self.call(&application, environ, Some(events))?;
+        let outcome = self.call(&application, environ, events)?;
         let status = match (self.output.status(), outcome) {
             _ if self.timed_out.get() => 504,
             (Some(status), _) => status,
             (None, Outcome::Failed) => 500,
             (None, _) => 0,
         };
-        if let Err(raised) = events.request_finished(py, facts, now(), status, cpu) {
+        let (finish, waits) = (now(), gil::stop());
+        if let Some(recorded) = self.recorded.take() {
+            METRICS.finish(&recorded, Some(&finished(facts, finish, status, waits)));
+        }
+        let Some(events) = events else { return Ok(outcome) };
+        if let Err(raised) = events.request_finished(py, facts, finish, status, cpu, waits) {
             self.log_exception(&Exception::take(py, raised));
         }
         Ok(outcome)
@@ -295,6 +315,40 @@ impl Call<'_> {
         if let Err(raised) = closed {
             self.report(Exception::take(py, raised), events);
         }
+    }
+}
+
+/// The figures of a request that has come to its end.
+fn finished(facts: &Facts<'_>, finish: f64, status: u16, waits: gil::Waits) -> Finished {
+    let (times, scope) = (facts.times, facts.scope);
+    let between = |from: f64, to: f64| Some(Duration::from_secs_f64((to - from).max(0.0)));
+    let [server, queue, daemon] = if times.daemon_start > 0.0 {
+        [
+            between(times.request_start, times.queue_start),
+            between(times.queue_start, times.daemon_start),
+            between(times.daemon_start, times.application_start),
+        ]
+    } else {
+        [between(times.request_start, times.application_start), None, None]
+    };
+    let phases = [
+        server,
+        queue,
+        daemon,
+        between(times.application_start, finish),
+        between(times.request_start, finish),
+        Some(waits.time),
+        Some(scope.input.time()),
+        Some(scope.output.time()),
+    ];
+    Finished {
+        status,
+        phases,
+        input_bytes: scope.input.bytes(),
+        input_reads: scope.input.calls(),
+        output_bytes: scope.output.bytes(),
+        output_writes: scope.output.calls(),
+        gil_waits: waits.count,
     }
 }
 

@@ -114,7 +114,8 @@ impl Events {
         self.publish("request_exception", &payload)
     }
 
-    /// The application is done. `cpu` is what the thread had used at the start.
+    /// The application is done. `cpu` is what the thread had used at the start, `waits` how it has
+    /// waited for the GIL.
     pub fn request_finished(
         &self,
         py: Py,
@@ -122,6 +123,7 @@ impl Events {
         finish: f64,
         status: u16,
         cpu: Option<Cpu>,
+        waits: gil::Waits,
     ) -> PyResult<()> {
         let payload = self.payload(py)?;
         facts.tell(&payload)?;
@@ -147,7 +149,6 @@ impl Events {
             payload.seconds("cpu_system_time", system * scale)?;
             payload.seconds("cpu_time", total * scale)?;
         }
-        let waits = gil::stop();
         payload.seconds("gil_wait_time", waits.time.as_secs_f64())?;
         payload.count("gil_wait_count", waits.count)?;
         self.publish("request_finished", &payload)

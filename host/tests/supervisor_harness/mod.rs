@@ -16,7 +16,9 @@ use ngx_wsgi_host::config::{
     ConnectionConfig, ErrorLog, GroupConfig, Limits, Listener, PythonConfig, SupervisorConfig,
     Timers,
 };
-use ngx_wsgi_host::scoreboard::{seats, GroupShape, Leases, ProcessState, Reports, Shape};
+use ngx_wsgi_host::scoreboard::{
+    seats, GenerationFacts, GroupShape, Leases, ProcessState, Reports, Shape,
+};
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{memfd_create, MFdFlags};
@@ -71,6 +73,7 @@ pub fn group(name: &str) -> GroupConfig {
         chroot: None,
         socket_uid: None,
         connections: ConnectionConfig::default(),
+        server_metrics: false,
     }
 }
 
@@ -128,6 +131,7 @@ impl Supervised {
             },
             python: PythonConfig { server_version: (1, 22, 1), ..PythonConfig::default() },
             worker_uid: None,
+            generation: GenerationFacts::default(),
             groups,
         };
         let child = spawn(&config, &passed);

@@ -51,6 +51,15 @@ pub fn stack_size(what: &str, value: &str) -> Result<usize, OptionError> {
     size.and_then(|size| usize::try_from(size).ok()).ok_or_else(bad)
 }
 
+/// On or off, in either case.
+pub fn switch(what: &str, value: &str) -> Result<bool, OptionError> {
+    match &*value.to_ascii_lowercase() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(value_error(what, value, "must be \"On\" or \"Off\"")),
+    }
+}
+
 /// Seconds; 0 is `None`.
 pub fn period(what: &'static str, value: &str) -> Result<Option<u32>, OptionError> {
     seconds(what, value).map(|period| (period > 0).then_some(period))
