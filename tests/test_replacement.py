@@ -26,6 +26,15 @@ def application(environ, start_response):
 """
 
 
+TELL = """
+import mod_wsgi
+@mod_wsgi.subscribe_events
+def tell(name, **payload):
+    if name == 'request_started':
+        print('RESTARTS', payload['daemon_restarts'], 'CONNECTS', payload['daemon_connects'])
+"""
+
+
 def deploy(nginx, version, prelude=""):
     """Puts a version of the application in place at once, as a deployment does."""
     new = nginx.write("app.new", APP.format(version=version, prelude=prelude))
@@ -47,6 +56,16 @@ def ask(nginx, method="GET", body=None, headers=()):
     assert response.status == 200, (response.status, answer)
     version, pid = answer.split()
     return version, int(pid)
+
+
+def test_events_tell_that_a_request_was_sent_again(nginx):
+    start(nginx)
+    assert ask(nginx)[0] == "0"
+    deploy(nginx, 1, TELL)
+    assert ask(nginx)[0] == "1"
+    nginx.wait_for_log("RESTARTS 1 CONNECTS 2")
+    assert ask(nginx)[0] == "1"
+    nginx.wait_for_log("RESTARTS 0 CONNECTS 1")
 
 
 @pytest.mark.parametrize("processes", [1, 3])

@@ -11,7 +11,7 @@ use crate::api::Publisher;
 use crate::python::exception::Exception;
 use crate::python::gil;
 use crate::python::object::{Object, Py, PyResult};
-use crate::wire::Request;
+use crate::wire::{Request, AGAIN};
 
 /// Publishes one request's events.
 #[derive(Clone)]
@@ -82,9 +82,12 @@ impl Events {
     ) -> PyResult<Option<Object>> {
         let payload = self.payload(py)?;
         facts.tell(&payload)?;
-        // nginx hands a request over only where a slot is free: no attempt fails, none is repeated.
-        payload.int("daemon_connects", i64::from(!facts.request.process_group.is_empty()))?;
-        payload.int("daemon_restarts", 0)?;
+        // nginx hands a request over only where a slot is free, so no attempt fails; but a process
+        // whose script has changed sends it away.
+        let rejected = i64::from(facts.request.flags & AGAIN != 0);
+        let sent = i64::from(!facts.request.process_group.is_empty());
+        payload.int("daemon_connects", sent + rejected)?;
+        payload.int("daemon_restarts", rejected)?;
         payload.object("application_object", application)?;
         payload.object("callable_object", &py.latin1(facts.request.callable)?)?;
         payload.object("request_environ", environ)?;
