@@ -4,7 +4,7 @@ mod question;
 
 use ngx_wsgi_host::wire::{self, BadFrame, RequestEncoder, AGAIN, HOOK, NO_BODY, RELOADING};
 
-use crate::conf::{full_name, LocationConf, MainConf, Setting, Token};
+use crate::conf::{full_name, main_conf, LocationConf, MainConf, Setting, Token};
 use crate::exchange::evaluate_name;
 use crate::ffi::{Conf, ConfigError, Request};
 
@@ -38,6 +38,7 @@ impl Hook {
                 return Err(invalid());
             }
         }
+        main_conf(cf).ok_or(ConfigError)?.has_hooks = true;
         Ok(Hook { script, application_group })
     }
 

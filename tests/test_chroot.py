@@ -89,9 +89,9 @@ def jailed(nginx):
     nginx.write("jail/srv/app.wsgi", APP)
     nginx.write("outside.wsgi", APP)
 
-    def start(options="", server=""):
+    def start(options="", server="", http=""):
         nginx.configure(
-            http=f"wsgi_daemon_process app threads=2 chroot={jail} {options};",
+            http=f"{http} wsgi_daemon_process app threads=2 chroot={jail} {options};",
             server="wsgi_script_alias /outside {dir}/outside.wsgi process-group=app;\n"
             "wsgi_script_alias / {dir}/jail/srv/app.wsgi process-group=app;\n" + server,
         )
@@ -118,6 +118,16 @@ def test_an_application_inside(nginx, jailed):
     assert seen["uid"] == pwd.getpwnam("www-data").pw_uid
     assert seen["cwd"] == "/", "the user has no home directory in the jail"
     assert os.readlink(f"/proc/{seen['pid']}/root") == str(jail)
+
+
+def test_python_that_is_initialised_before_the_processes(nginx, jailed):
+    jail = jailed(http="wsgi_lazy_initialization off;")
+    seen = ask(nginx)
+    (shared,) = [process for process in nginx.hosts() if ": template of" in process.title]
+    for pid in seen["pid"], shared.pid:
+        assert os.readlink(f"/proc/{pid}/root") == str(jail)
+    assert nginx.log().count("Initializing Python runtime in the template of") == 1
+    assert "Initializing Python runtime in daemon process" not in nginx.log()
 
 
 def test_the_document_root_outside_is_not_told(nginx, jailed):

@@ -33,6 +33,14 @@ pub struct SupervisorConfig {
     pub groups: Vec<GroupConfig>,
 }
 
+impl SupervisorConfig {
+    /// Whether the processes of a group are forked from one that has initialised Python. A service's
+    /// are not: what its scripts do with signals needs a Python that starts after the process.
+    pub fn uses_template(&self, group: &GroupConfig) -> bool {
+        !self.python.lazy_initialization && !group.is_service()
+    }
+}
+
 /// An error log to write to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ErrorLog {
@@ -63,6 +71,8 @@ pub struct PythonConfig {
     pub restrict_stdout: bool,
     /// `wsgi_restrict_signal`.
     pub restrict_signal: bool,
+    /// `wsgi_lazy_initialization`: off, a group's processes are forked from one that has Python.
+    pub lazy_initialization: bool,
     /// `wsgi_destroy_interpreter`.
     pub destroy_interpreter: bool,
     /// `wsgi_case_sensitivity`.
@@ -82,6 +92,7 @@ impl Default for PythonConfig {
             restrict_stdin: false,
             restrict_stdout: false,
             restrict_signal: true,
+            lazy_initialization: true,
             destroy_interpreter: true,
             case_sensitive: true,
             server_version: (0, 0, 0),

@@ -1,8 +1,9 @@
 //! One daemon process, from fork to exit.
 //!
 //! The supervisor forks and calls [`run`], which sets the process up, starts Python, says that it
-//! is ready and waits for the end: a signal, or the supervisor's.
+//! is ready and waits for the end: a signal, or the supervisor's. Or it has a [`template`] fork.
 
+mod adoption;
 mod descriptors;
 mod dispatcher;
 mod environment;
@@ -15,6 +16,8 @@ mod nofile;
 mod service;
 mod signals;
 mod stacks;
+mod template;
+mod template_line;
 mod title;
 
 use std::io;
@@ -27,7 +30,7 @@ use thiserror::Error;
 
 use crate::config::{GroupConfig, PythonConfig, RuntimeConfig};
 use crate::log::{Level, PipeSink};
-use crate::python::{Imported, Runtime};
+use crate::python::{Imported, Initialized, Runtime, StartError};
 use crate::scoreboard::{
     seats, GenerationFacts, MappingError, Progress, Reports, ServerGroup, ServerView,
 };
@@ -36,21 +39,22 @@ use crate::succession::{Succession, Wish};
 use lifetime::Life;
 
 pub use nofile::Descriptors;
+pub use template::run as run_template;
+pub use template_line::{Order as TemplateOrder, TemplateLine, Word as TemplateWord};
 pub use title::Title;
 
-/// Everything that a new process needs from its supervisor.
-pub struct Start<'a> {
+/// What every process of a group needs from the supervisor.
+#[derive(Clone, Copy)]
+pub struct Common<'a> {
     /// The group.
     pub group: &'a GroupConfig,
     /// Settings common to all groups.
     pub python: &'a PythonConfig,
-    /// Its seat in the group's tables.
-    pub seat: usize,
     /// User of nginx's workers.
     pub worker_uid: Option<u32>,
     /// Which configuration of nginx it belongs to.
     pub generation: GenerationFacts,
-    /// The process that forked.
+    /// The parent.
     pub supervisor: Pid,
     /// Least severe level of the group's log.
     pub level: Level,
@@ -58,6 +62,14 @@ pub struct Start<'a> {
     pub descriptors: Option<Descriptors>,
     /// Where the process title goes.
     pub title: Title,
+}
+
+/// Everything that a new process needs from its supervisor.
+pub struct Start<'a> {
+    /// What it shares with others.
+    pub common: Common<'a>,
+    /// Its seat in the group's tables.
+    pub seat: usize,
     /// The line to the supervisor, and what goes over it.
     pub succession: Arc<Succession>,
     /// What the process it is to replace wants; `None` for one that replaces nobody.
@@ -92,6 +104,15 @@ pub enum SetupError {
     /// A successor cannot do what it was started for.
     #[error("cannot take over: the script '{0}' cannot be loaded")]
     Script(String),
+    /// A template without Python.
+    #[error("the template cannot go on: {0}")]
+    Template(StartError),
+    /// A template that must not fork.
+    #[error(
+        "the template cannot go on: Python's start has started a thread (sitecustomize and .pth files \
+         may), and processes with threads are not copied"
+    )]
+    Threads,
 }
 
 impl SetupError {
@@ -103,49 +124,75 @@ impl SetupError {
 /// Runs a daemon process until its end; called right after fork. Returns the exit code, with which
 /// the caller must exit: descriptors have been closed underneath their owners.
 pub fn run(start: &Start<'_>) -> i32 {
-    let group = start.group;
-    let alert = |error: SetupError| {
+    let common = start.common;
+    let begun = common.redirect(start.log.as_fd()).and_then(|()| common.assume_identity());
+    match begun {
+        Ok(()) => live(start, None),
+        Err(error) => common.alert(&error),
+    }
+}
+
+/// The life of a process that is the group's user already.
+fn live(start: &Start<'_>, python: Option<Initialized>) -> i32 {
+    match set_up(start).and_then(|signals| serve(start, signals, python)) {
+        Ok(code) => code,
+        Err(error) => start.common.alert(&error),
+    }
+}
+
+impl Common<'_> {
+    /// Makes a log pipe this process's log, standard output and standard error.
+    fn redirect(&self, log: BorrowedFd<'_>) -> Result<(), SetupError> {
+        descriptors::redirect(log)?;
+        crate::log::install(Box::<PipeSink>::default(), self.level);
+        Ok(())
+    }
+
+    /// Makes this process what those of its group are, for good.
+    fn assume_identity(&self) -> Result<(), SetupError> {
+        let group = self.group;
+        limits::set_priority(group);
+        identity::enter_jail(group)?;
+        identity::assume(group)?;
+        environment::enter_directory(group)?;
+        environment::set_umask(group);
+        limits::apply(group);
+        environment::set_variables(group);
+        if let Some(descriptors) = self.descriptors {
+            descriptors.restore();
+        }
+        Ok(())
+    }
+
+    /// Logs why the process ends; the exit code.
+    fn alert(&self, error: &SetupError) -> i32 {
         let level =
             if matches!(error, SetupError::Script(_)) { Level::Error } else { Level::Alert };
         let level = u64::from(level as u8);
-        tracing::error!(level, "daemon process group \"{}\": {error}", group.name);
+        tracing::error!(level, "daemon process group \"{}\": {error}", self.group.name);
         1
-    };
-    if let Err(error) = descriptors::redirect(start.log.as_fd()) {
-        return alert(error);
-    }
-    crate::log::install(Box::<PipeSink>::default(), start.level);
-    match set_up(start).and_then(|signals| serve(start, signals)) {
-        Ok(code) => code,
-        Err(error) => alert(error),
     }
 }
 
 fn set_up(start: &Start<'_>) -> Result<signals::Signals, SetupError> {
-    let group = start.group;
-    let title = group.display_name.clone();
-    start.title.set(&title.unwrap_or(format!("ngx-wsgi-host: daemon process {}", group.name)));
-    limits::set_priority(group);
-    identity::enter_jail(group)?;
-    identity::assume(group)?;
-    identity::tie_to(start.supervisor)?;
-    environment::enter_directory(group)?;
-    environment::set_umask(group);
+    let Common { group, title, supervisor, .. } = start.common;
+    let shown = group.display_name.clone();
+    title.set(&shown.unwrap_or(format!("ngx-wsgi-host: daemon process {}", group.name)));
+    identity::tie_to(supervisor)?;
     let signals =
         signals::Signals::install().map_err(SetupError::step("install signal handlers"))?;
-    limits::apply(group);
-    environment::set_variables(group);
-    if let Some(descriptors) = start.descriptors {
-        descriptors.restore();
-    }
     let mut keep = vec![group.report, start.succession.control().as_raw_fd(), signals.as_raw_fd()];
     keep.extend(listener_of(start));
     descriptors::close_all_but(&mut keep)?;
     Ok(signals)
 }
 
-fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError> {
-    let group = start.group;
+fn serve(
+    start: &Start<'_>,
+    signals: signals::Signals,
+    python: Option<Initialized>,
+) -> Result<i32, SetupError> {
+    let group = start.common.group;
     let user = group.credentials.as_ref();
     let user = user.map(|user| format!("uid={}, gid={} and ", user.uid, user.gid));
     tracing::info!(
@@ -160,7 +207,11 @@ fn serve(start: &Start<'_>, signals: signals::Signals) -> Result<i32, SetupError
     reports.enter(start.seat, std::process::id());
     // Without Python the process stays, and says why to every request: what is wrong is in the
     // configuration, and the next process would be no better.
-    let runtime = Runtime::start(runtime_config(start, &reports));
+    let config = runtime_config(start, &reports);
+    let runtime = match python {
+        Some(python) => Runtime::start_with(python, config),
+        None => Runtime::start(config),
+    };
     if let Err(error) = &runtime {
         tracing::error!(level = 2u64, "daemon process group \"{}\": {error}", group.name);
     }
@@ -218,11 +269,11 @@ fn host_config(
     reports: Arc<Reports>,
     activity: Arc<Activity>,
 ) -> Result<HostConfig, SetupError> {
-    let group = start.group;
+    let group = start.common.group;
     let plain = HostConfig::new(group.threads, reports);
     Ok(HostConfig {
         listener: listener_of(start).map(descriptors::own).transpose().map_err(SetupError::Host)?,
-        allowed_uids: start.worker_uid.map_or_else(Vec::new, |worker| {
+        allowed_uids: start.common.worker_uid.map_or_else(Vec::new, |worker| {
             std::iter::once(worker).chain(group.socket_uid).collect()
         }),
         process: start.seat,
@@ -235,25 +286,28 @@ fn host_config(
 }
 
 fn listener_of(start: &Start<'_>) -> Option<RawFd> {
-    start.group.listeners.get(start.seat).map(|listener| listener.fd)
+    start.common.group.listeners.get(start.seat).map(|listener| listener.fd)
 }
 
 /// What the group's applications may see of the server: its own processes.
 fn server_view(start: &Start<'_>, reports: &Arc<Reports>) -> Option<ServerView> {
-    let GroupConfig { name, processes: size, .. } = start.group;
+    let GroupConfig { name, processes: size, .. } = start.common.group;
     let group = ServerGroup { name: name.clone(), size: *size, reports: Arc::clone(reports) };
-    let view = ServerView { generation: start.generation, groups: vec![group] };
-    start.group.server_metrics.then_some(view)
+    let view = ServerView { generation: start.common.generation, groups: vec![group] };
+    start.common.group.server_metrics.then_some(view)
+}
+
+/// The settings of a group's Python.
+fn python_config(common: &Common<'_>) -> PythonConfig {
+    let (own, python) = (&common.group.python_home, common.python);
+    PythonConfig { home: own.clone().or_else(|| python.home.clone()), ..python.clone() }
 }
 
 fn runtime_config(start: &Start<'_>, reports: &Arc<Reports>) -> RuntimeConfig {
-    let (group, python) = (start.group, start.python);
+    let group = start.common.group;
     RuntimeConfig {
         process_group: group.name.clone(),
-        python: PythonConfig {
-            home: group.python_home.clone().or_else(|| python.home.clone()),
-            ..python.clone()
-        },
+        python: python_config(&start.common),
         python_path: group.python_path.clone(),
         home: group.home.clone(),
         python_eggs: group.python_eggs.clone(),

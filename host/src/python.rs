@@ -8,6 +8,7 @@ pub(crate) mod exception;
 pub(crate) mod gil;
 mod home;
 mod initialize;
+mod initialized;
 pub(crate) mod interpreter;
 pub(crate) mod object;
 pub(crate) mod record;
@@ -33,6 +34,7 @@ use thread_state::ThreadState;
 
 pub use crate::script::Imported;
 pub use home::{Home, HomeError};
+pub use initialized::Initialized;
 pub use watch::Place;
 
 /// Python could not be started in this process.
@@ -93,16 +95,21 @@ impl Runtime {
     ///
     /// [`StartError`] when the configuration names no usable Python.
     pub fn start(config: RuntimeConfig) -> Result<Arc<Self>, StartError> {
-        let context = config.context();
+        let python = Initialized::new(&config.python, &config.context())?;
+        Self::start_with(python, config)
+    }
+
+    /// The same with a Python that is there, on its main thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when the main interpreter cannot be prepared.
+    pub fn start_with(python: Initialized, config: RuntimeConfig) -> Result<Arc<Self>, StartError> {
         METRICS.set_up(config.threads);
         crate::api::set_up(&config);
-        tracing::info!(
-            "Initializing Python runtime in {context}, version {}.",
-            initialize::version()
-        );
-        initialize::initialize(&config.python)?;
-        tracing::info!("Attaching to Python main interpreter in {context}.");
-        // SAFETY: initialising has attached this thread to the main interpreter.
+        tracing::info!("Attaching to Python main interpreter in {}.", config.context());
+        python.enter();
+        // SAFETY: attached to the main interpreter, which is new, through its only thread state.
         let main = unsafe { Interpreter::set_up(String::new(), &config) };
         Ok(Arc::new(Runtime {
             places: Mutex::default(),

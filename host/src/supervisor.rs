@@ -12,6 +12,7 @@ mod processes;
 mod replacement;
 mod run;
 mod setup;
+mod templates;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};

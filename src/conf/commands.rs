@@ -228,6 +228,7 @@ commands![
     global(c"wsgi_python_hash_seed", M, NGX_CONF_TAKE1, setter!(MainConf, python::hash_seed)),
     global(c"wsgi_switch_interval", M, NGX_CONF_TAKE1, setter!(MainConf, python::interval)),
     switch(c"wsgi_dont_write_bytecode", offset_of!(MainConf, python.dont_write_bytecode)),
+    switch(c"wsgi_lazy_initialization", offset_of!(MainConf, python.lazy_initialization)),
     switch(c"wsgi_restrict_stdin", offset_of!(MainConf, python.restrict_stdin)),
     switch(c"wsgi_restrict_stdout", offset_of!(MainConf, python.restrict_stdout)),
     switch(c"wsgi_restrict_signal", offset_of!(MainConf, python.restrict_signal)),

@@ -47,7 +47,9 @@ pub struct MainConf {
     pub caches: nginx_sys::ngx_array_t,
     /// Other modules of this nginx; looked up when all of the configuration has been read.
     pub neighbours: Option<Neighbours>,
-    /// Whether and how hooks are used.
+    /// Whether there is a hook, which runs in workers.
+    pub has_hooks: bool,
+    /// Whether and how hooks of access are used.
     pub access: crate::access::MainAccess,
     /// What runs for this configuration; made by init_module, dropped with the cycle.
     pub generation: Option<Box<Generation>>,
@@ -92,6 +94,7 @@ impl Default for MainConf {
             // SAFETY: all-zero is an array that has not been initialised.
             caches: unsafe { std::mem::zeroed() },
             neighbours: None,
+            has_hooks: false,
             access: crate::access::MainAccess::default(),
             generation: None,
         }

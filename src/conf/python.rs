@@ -26,6 +26,7 @@ pub struct PythonSettings {
     warnings: Vec<String>,
     hash_seed: Option<HashSeed>,
     pub dont_write_bytecode: ngx_flag_t,
+    pub lazy_initialization: ngx_flag_t,
     pub restrict_stdin: ngx_flag_t,
     pub restrict_stdout: ngx_flag_t,
     pub restrict_signal: ngx_flag_t,
@@ -45,6 +46,7 @@ impl Default for PythonSettings {
             warnings: Vec::new(),
             hash_seed: None,
             dont_write_bytecode: UNSET,
+            lazy_initialization: UNSET,
             restrict_stdin: UNSET,
             restrict_stdout: UNSET,
             restrict_signal: UNSET,
@@ -60,6 +62,11 @@ impl PythonSettings {
         self.case_sensitivity != 0
     }
 
+    /// Whether Python is initialised where and when it is first needed.
+    pub fn is_lazy(&self) -> bool {
+        self.lazy_initialization != 0
+    }
+
     /// What holds for embedded and daemon processes alike.
     pub fn shared(&self) -> PythonConfig {
         PythonConfig {
@@ -71,6 +78,7 @@ impl PythonSettings {
             restrict_stdin: self.restrict_stdin == 1,
             restrict_stdout: self.restrict_stdout == 1,
             restrict_signal: self.restrict_signal != 0,
+            lazy_initialization: self.is_lazy(),
             destroy_interpreter: self.destroy_interpreter != 0,
             case_sensitive: self.is_case_sensitive(),
             server_version: crate::master::server_version(),

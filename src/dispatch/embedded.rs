@@ -61,9 +61,11 @@ pub fn host(conf: &MainConf) -> Option<&'static EmbeddedHost> {
     HOST.with(|host| *host.get_or_init(|| start(conf)))
 }
 
-/// Starts the host when there is something to load before any request.
+/// Starts the host when there is something to load before any request, or Python is not to wait for
+/// one.
 pub fn start_early(conf: &MainConf) {
-    if !conf.imports.of("").is_empty() {
+    let may_be_used = conf.restrict_embedded != 1 || conf.has_hooks;
+    if !conf.imports.of("").is_empty() || !conf.python.is_lazy() && may_be_used {
         host(conf);
     }
 }

@@ -101,6 +101,13 @@ impl Control {
     }
 }
 
+impl From<OwnedFd> for Control {
+    /// Takes over an end of a [`Control::pair`] that was handed on.
+    fn from(end: OwnedFd) -> Self {
+        Control(end)
+    }
+}
+
 impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -185,7 +185,8 @@ impl Slot {
     }
 }
 
-fn write(log: &LogFile, pid: i32, group: &str, line: &[u8]) {
+/// Writes a line of a process of `group`.
+pub fn write(log: &LogFile, pid: i32, group: &str, line: &[u8]) {
     match PipeLine::parse(line) {
         PipeLine::Leveled(level, text) => log.write(level, pid, text),
         PipeLine::Raw(text) => {

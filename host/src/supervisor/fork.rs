@@ -1,76 +1,80 @@
-//! Starting a daemon process.
+//! Starting a process: by a fork of the supervisor, or of a group's template.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::sys::signal::SigSet;
-use nix::unistd::{fork, getpid, pipe2, ForkResult};
+use nix::unistd::{fork, pipe2, ForkResult, Pid};
 
 use super::child::Child;
 use super::lines::LogPipe;
-use crate::config::{GroupConfig, SupervisorConfig};
-use crate::log::Level;
-use crate::process::{self, Descriptors, Start, Title};
+use crate::process::{self, Common, Start, TemplateLine, TemplateOrder};
 use crate::succession::{Control, Succession, Wish};
 
-/// Forks a process of `group` for `seat`. Returns in the supervisor only.
+/// Starts a process of a group for `seat`. `delegate` has it forked by somebody else, with the
+/// process's ends of its line and of its log pipe; `None`: the supervisor forks. Returns in the
+/// supervisor only.
 pub fn start(
-    config: &SupervisorConfig,
-    group: &GroupConfig,
+    common: Common<'_>,
     seat: usize,
     wish: Option<Wish>,
-    level: Level,
-    (title, descriptors): (Title, Option<Descriptors>),
+    delegate: impl FnOnce(&TemplateOrder, &[RawFd]) -> Option<Pid>,
 ) -> Result<Child, Errno> {
     let (ours, theirs) = Control::pair()?;
-    let (log, log_end) = pipe2(OFlag::O_CLOEXEC)?;
-    set_nonblocking(&log)?;
-    let supervisor = getpid();
+    let (pipe, log) = log_pipe()?;
+    let order = TemplateOrder { seat, wish };
+    let pid = match delegate(&order, &[theirs.as_raw_fd(), log.as_raw_fd()]) {
+        Some(pid) => pid,
+        None => fork_and(|| {
+            let patience = Duration::from_secs_f64(common.group.reload_wait);
+            let succession = Arc::new(Succession::new(theirs, patience));
+            process::run(&Start { common, seat, succession, wish: order.wish.as_ref(), log })
+        })?,
+    };
+    Ok(Child {
+        pid,
+        seat,
+        control: Some(ours),
+        pipe,
+        wish: order.wish,
+        started: Instant::now(),
+        ready_since: None,
+        draining: false,
+        kill_at: None,
+    })
+}
+
+/// Starts a group's template; its line and its log.
+pub fn start_template(common: Common<'_>) -> Result<(Pid, TemplateLine, LogPipe), Errno> {
+    let (ours, theirs) = TemplateLine::pair()?;
+    let (pipe, log) = log_pipe()?;
+    let pid = fork_and(|| process::run_template(common, log, theirs))?;
+    Ok((pid, ours, pipe))
+}
+
+/// Forks a process that runs `life` and exits with what it returns.
+fn fork_and(life: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     // A signal between fork and the child's own set-up must not be read by handlers it inherits.
     let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
     // SAFETY: this process has one thread, so the child inherits no lock that another thread holds.
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
-        let start = Start {
-            group,
-            python: &config.python,
-            seat,
-            worker_uid: config.worker_uid,
-            generation: config.generation,
-            supervisor,
-            level,
-            title,
-            descriptors,
-            succession: Arc::new(Succession::new(
-                theirs,
-                Duration::from_secs_f64(group.reload_wait),
-            )),
-            wish: wish.as_ref(),
-            log: log_end,
-        };
-        std::process::exit(process::run(&start));
+        std::process::exit(life());
     }
     before.thread_set_mask()?;
     match forked? {
-        ForkResult::Parent { child: pid } => {
-            let (control, pipe) = (Some(ours), LogPipe::new(log));
-            Ok(Child {
-                pid,
-                seat,
-                control,
-                pipe,
-                wish,
-                started: Instant::now(),
-                ready_since: None,
-                draining: false,
-                kill_at: None,
-            })
-        }
+        ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => std::process::exit(1),
     }
+}
+
+fn log_pipe() -> Result<(LogPipe, OwnedFd), Errno> {
+    let (log, end) = pipe2(OFlag::O_CLOEXEC)?;
+    set_nonblocking(&log)?;
+    Ok((LogPipe::new(log), end))
 }
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<(), Errno> {

@@ -1,19 +1,22 @@
 //! Starting, watching and burying processes.
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{accept4, SockFlag};
 use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
-use nix::unistd::{write, Pid};
+use nix::unistd::{getpid, write, Pid};
 
 use super::child::{Child, Role, Slot};
 use super::replacement::end_limit;
 use super::run::Supervisor;
 use super::{death, fork};
 use crate::clock::now_us;
-use crate::config::GroupConfig;
+use crate::config::{GroupConfig, SupervisorConfig};
+use crate::log::Level;
+use crate::process::Common;
 use crate::scoreboard::{seats, ProcessState, Reports, Restart};
 use crate::succession::{Wish, Word};
 
@@ -29,7 +32,7 @@ impl Supervisor {
         let now = Instant::now();
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
-            if slot.due.is_none_or(|due| due > now) {
+            if slot.due.is_none_or(|due| due > now) || self.awaits_template(slot.group) {
                 continue;
             }
             let reserved = slot.reserved.or_else(|| self.vacant_seats(slot.group).next());
@@ -50,7 +53,8 @@ impl Supervisor {
     /// When the next process is due.
     pub(super) fn next_start(&self) -> Option<Instant> {
         let seated = |slot: &&Slot| {
-            slot.reserved.is_some() || self.vacant_seats(slot.group).next().is_some()
+            !self.awaits_template(slot.group)
+                && (slot.reserved.is_some() || self.vacant_seats(slot.group).next().is_some())
         };
         self.slots
             .iter()
@@ -62,29 +66,48 @@ impl Supervisor {
 
     /// A new process for a slot; failure is logged.
     pub(super) fn fork(
-        &self,
+        &mut self,
         index: usize,
         seat: usize,
         wish: Option<Wish>,
     ) -> Result<Child, Errno> {
-        let slot = &self.slots[index];
-        let group = &self.config.groups[slot.group];
-        self.leases.begin(slot.group, seat);
-        let level = slot.log.threshold();
-        let own = (self.title, self.descriptors);
-        let forked = fork::start(&self.config, group, seat, wish, level, own);
+        let (group, level) = (self.slots[index].group, self.slots[index].log.threshold());
+        self.leases.begin(group, seat);
+        let config = Arc::clone(&self.config);
+        let common = self.common(&config, group, level);
+        let delegate = |order: &_, descriptors: &_| self.order(group, order, descriptors);
+        let forked = fork::start(common, seat, wish, delegate);
         if let Ok(child) = &forked {
-            self.leases.introduce(slot.group, seat, child.pid.as_raw() as u32, now_us());
+            self.leases.introduce(group, seat, child.pid.as_raw() as u32, now_us());
         }
         forked.inspect_err(|errno| {
-            self.leases.set_state(slot.group, seat, ProcessState::Gone);
+            self.leases.set_state(group, seat, ProcessState::Gone);
             tracing::error!(
                 level = 2u64,
                 "cannot start a daemon process of group \"{}\": {}",
-                group.name,
+                config.groups[group].name,
                 errno.desc()
             );
         })
+    }
+
+    /// What all processes of a group get.
+    pub(super) fn common<'a>(
+        &self,
+        config: &'a SupervisorConfig,
+        group: usize,
+        level: Level,
+    ) -> Common<'a> {
+        Common {
+            group: &config.groups[group],
+            python: &config.python,
+            worker_uid: config.worker_uid,
+            generation: config.generation,
+            supervisor: getpid(),
+            level,
+            descriptors: self.descriptors,
+            title: self.title,
+        }
     }
 
     /// The seats of a group that nobody sits on or is to sit on.
@@ -189,6 +212,26 @@ impl Supervisor {
                 }
             }
         }
+        let templates: Vec<_> = self.running_templates().map(|(group, t)| (group, t.pid)).collect();
+        for (group, pid) in templates {
+            let status = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            if let Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) = status {
+                self.bury_template(group, &status);
+            }
+        }
+        self.reap_adopted();
+    }
+
+    /// Buries what daemon processes have left behind, where the supervisor adopts it.
+    fn reap_adopted(&self) {
+        while let Some(pid) = ended_child() {
+            let known = self.children().map(|child| child.pid);
+            // One that has ended this moment has a signal on its way.
+            if known.chain(self.running_templates().map(|(_, t)| t.pid)).any(|known| known == pid) {
+                return;
+            }
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        }
     }
 
     fn bury(&mut self, index: usize, pid: Pid, status: &WaitStatus) {
@@ -239,6 +282,17 @@ impl Slot {
             }
         }
     }
+}
+
+/// A child that has ended and has not been buried.
+fn ended_child() -> Option<Pid> {
+    // SAFETY: a plain struct that the call fills in; without a child its pid stays 0.
+    let pid = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        (libc::waitid(libc::P_ALL, 0, &mut info, flags) == 0).then(|| info.si_pid())?
+    };
+    (pid != 0).then(|| Pid::from_raw(pid))
 }
 
 /// What a dead process was running, as its report says. The report is mapped for this moment only:

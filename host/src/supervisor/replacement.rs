@@ -33,10 +33,10 @@ impl Supervisor {
     }
 
     /// The slot of a group that has waited longest for its successor; none while another one's is
-    /// starting.
+    /// starting, or the group's template.
     fn next_to_replace(&self, group: usize) -> Option<usize> {
         let slots = || self.slots.iter().enumerate().filter(|(_, slot)| slot.group == group);
-        if slots().any(|(_, slot)| slot.successor.is_some()) {
+        if self.awaits_template(group) || slots().any(|(_, slot)| slot.successor.is_some()) {
             return None;
         }
         let now = Instant::now();

@@ -13,6 +13,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::{read, Pid};
 
 use super::child::{Child, Slot};
+use super::templates::Place;
 use crate::clock::poll_timeout;
 use crate::config::SupervisorConfig;
 use crate::log::LogFile;
@@ -29,12 +30,14 @@ const UNREADY: Duration = Duration::from_secs(5);
 
 /// A supervisor at work.
 pub struct Supervisor {
-    pub(super) config: SupervisorConfig,
+    pub(super) config: Arc<SupervisorConfig>,
     pub(super) leases: Leases,
     pub(super) wakeups: Vec<OwnedFd>,
     pub(super) lifeline: OwnedFd,
     pub(super) signals: SignalFd,
     pub(super) slots: Vec<Slot>,
+    /// One for each group.
+    pub(super) templates: Vec<Place>,
     pub(super) log: Arc<LogFile>,
     pub(super) title: Title,
     pub(super) descriptors: Option<Descriptors>,
@@ -49,6 +52,8 @@ enum Source {
     Lifeline,
     Control(usize, Pid),
     Log(usize, Pid),
+    Template(usize),
+    TemplateLog(usize),
     /// A connection at a seat where nobody sits.
     Straggler(usize, usize),
 }
@@ -58,18 +63,24 @@ impl Supervisor {
     pub fn run(&mut self) {
         let now = Instant::now();
         self.slots.iter_mut().for_each(|slot| slot.due = Some(now));
-        while !self.stopping || self.children().next().is_some() {
+        while !self.stopping || !self.is_alone() {
             if !self.stopping {
+                self.start_templates();
                 self.start_due();
                 self.start_successors();
             }
             self.end_overdue();
+            self.end_overdue_templates();
             for source in self.wait() {
                 self.handle(source);
             }
         }
         self.unlink();
         tracing::info!("supervisor of daemon processes exits");
+    }
+
+    fn is_alone(&self) -> bool {
+        self.children().next().is_none() && self.running_templates().next().is_none()
     }
 
     fn wait(&self) -> Vec<Source> {
@@ -102,6 +113,14 @@ impl Supervisor {
                 }
             }
         }
+        for (group, template) in self.running_templates() {
+            if !template.over {
+                sources.push((template.line.as_fd(), Source::Template(group)));
+            }
+            if template.pipe.is_open() {
+                sources.push((template.pipe.as_fd(), Source::TemplateLog(group)));
+            }
+        }
         if !self.stopping {
             let groups = self.config.groups.iter().enumerate();
             for (group, _) in groups.filter(|(_, group)| !group.is_service()) {
@@ -120,8 +139,8 @@ impl Supervisor {
 
     fn timeout(&self) -> PollTimeout {
         let start = self.next_start().filter(|_| !self.stopping);
-        let next = start.into_iter().chain(self.next_replacement()).min();
-        poll_timeout(next)
+        let next = start.into_iter().chain(self.next_replacement()).chain(self.next_template());
+        poll_timeout(next.min())
     }
 
     fn handle(&mut self, source: Source) {
@@ -133,6 +152,8 @@ impl Supervisor {
                 let slot = &mut self.slots[index];
                 slot.read_log(pid, &self.config.groups[slot.group].name);
             }
+            Source::Template(group) => self.read_template(group),
+            Source::TemplateLog(group) => self.read_template_log(group),
             Source::Straggler(group, seat) => self.send_away(group, seat),
         }
     }
@@ -184,6 +205,7 @@ impl Supervisor {
                 self.leases.set_state(group, child.seat, ProcessState::Draining);
             }
         }
+        self.end_templates();
         self.signal_all(Signal::SIGTERM);
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
+use nix::sys::prctl;
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{umask, Mode};
@@ -13,6 +14,7 @@ use nix::unistd::{chdir, setsid};
 
 use super::child::Slot;
 use super::run::Supervisor;
+use super::templates::Place;
 use super::SupervisorError;
 use crate::config::SupervisorConfig;
 use crate::log::LogFile;
@@ -62,13 +64,19 @@ pub fn supervisor(
     let wakeups = config.wakeups.iter().copied().map(own).collect::<Result<_, _>>()?;
     let lifeline = own(config.lifeline)?;
     let descriptors = Descriptors::raise();
+    if config.groups.iter().any(|group| config.uses_template(group)) {
+        // What templates fork becomes this process's child.
+        prctl::set_child_subreaper(true)?;
+    }
+    let templates = (0..config.groups.len()).map(|group| Place::of(&config, group)).collect();
     Ok(Supervisor {
-        config,
+        config: Arc::new(config),
         leases,
         wakeups,
         lifeline,
         signals,
         slots,
+        templates,
         log,
         title,
         descriptors,
