@@ -7,6 +7,7 @@ mod commands;
 mod daemon;
 mod handlers;
 mod imports;
+mod interpreters;
 mod location;
 mod main;
 mod next_upstream;

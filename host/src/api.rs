@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use pyo3::ffi;
 
-use crate::config::RuntimeConfig;
+use crate::config::{InterpreterSettings, RuntimeConfig};
 use crate::log::Level;
 use crate::python::class::{add_functions, arguments, function};
 use crate::python::object::{Kind, Object, Py, PyResult};
@@ -78,7 +78,13 @@ pub struct Api {
 
 impl Api {
     /// Makes the modules, and prepares streams, signals and paths.
-    pub fn install(py: Py, group: &str, config: &RuntimeConfig, types: &Types) -> PyResult<Self> {
+    pub fn install(
+        py: Py,
+        group: &str,
+        config: &RuntimeConfig,
+        settings: &InterpreterSettings,
+        types: &Types,
+    ) -> PyResult<Self> {
         let namespace = py.dict()?;
         let set = |name: &str, value: PyResult<Object>| -> PyResult<()> {
             namespace.set_item(&py.interned(name)?, &value?)
@@ -96,16 +102,23 @@ impl Api {
             use std::os::unix::ffi::OsStrExt;
             path.as_os_str().as_bytes().to_vec()
         };
-        let path: Vec<_> = config.python_path.iter().map(bytes).collect();
-        set("_python_path", py.path_list(path.iter().map(Vec::as_slice)))?;
+        let paths: PyResult<Vec<_>> = settings
+            .python_path
+            .iter()
+            .map(|path| {
+                let path: Vec<_> = path.iter().map(bytes).collect();
+                py.path_list(path.iter().map(Vec::as_slice))
+            })
+            .collect();
+        set("_python_paths", py.tuple(&paths?.iter().collect::<Vec<_>>()))?;
         let home: Vec<_> = config.home.iter().map(bytes).collect();
         set("_home", py.path_list(home.iter().map(Vec::as_slice)))?;
         let eggs: Vec<_> = config.python_eggs.iter().map(bytes).collect();
         set("_python_eggs", py.path_list(eggs.iter().map(Vec::as_slice)))?;
-        set("_restrict_stdin", Ok(py.bool(config.python.restrict_stdin)))?;
-        set("_restrict_stdout", Ok(py.bool(config.python.restrict_stdout)))?;
+        set("_restrict_stdin", Ok(py.bool(settings.restrict_stdin)))?;
+        set("_restrict_stdout", Ok(py.bool(settings.restrict_stdout)))?;
         set("_service", Ok(py.bool(config.service)))?;
-        set("_restrict_signal", Ok(py.bool(config.python.restrict_signal)))?;
+        set("_restrict_signal", Ok(py.bool(settings.restrict_signal)))?;
         add_functions(
             py,
             &namespace,

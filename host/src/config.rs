@@ -2,6 +2,8 @@
 //!
 //! The module writes it as JSON into a memfd, whose number is the supervisor's only argument.
 
+mod interpreters;
+
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::scoreboard::{GenerationFacts, ServerView};
 use crate::succession::ScriptIn;
+
+pub use interpreters::{InterpreterOptions, InterpreterSettings};
 
 /// The configuration of one generation's supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +81,8 @@ pub struct PythonConfig {
     pub destroy_interpreter: bool,
     /// `wsgi_case_sensitivity`.
     pub case_sensitive: bool,
+    /// Every `wsgi_interpreter_options`, in configuration order.
+    pub interpreters: Vec<InterpreterOptions>,
     /// Version of nginx as (major, minor, patch).
     pub server_version: (u32, u32, u32),
 }
@@ -95,6 +101,7 @@ impl Default for PythonConfig {
             lazy_initialization: true,
             destroy_interpreter: true,
             case_sensitive: true,
+            interpreters: Vec::new(),
             server_version: (0, 0, 0),
         }
     }

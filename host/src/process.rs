@@ -151,6 +151,7 @@ impl Common<'_> {
     /// Makes this process what those of its group are, for good.
     fn assume_identity(&self) -> Result<(), SetupError> {
         let group = self.group;
+        descriptors::empty_stdin()?;
         limits::set_priority(group);
         identity::enter_jail(group)?;
         identity::assume(group)?;

@@ -10,10 +10,11 @@ use nginx_sys::{
     ngx_command_t, ngx_conf_set_access_slot, ngx_conf_set_bitmask_slot, ngx_conf_set_bufs_slot,
     ngx_conf_set_flag_slot, ngx_conf_set_msec_slot, ngx_conf_set_num_slot, ngx_conf_set_path_slot,
     ngx_conf_set_size_slot, ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
-    ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_FLAG,
-    NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123, NGX_CONF_TAKE1234,
-    NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF,
+    ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_BLOCK,
+    NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123,
+    NGX_CONF_TAKE1234, NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
+    NGX_HTTP_SRV_CONF,
 };
 
 use super::aliases::full_name;
@@ -21,6 +22,7 @@ use super::aliases::full_name;
 use super::cache;
 use super::daemon::{instead_of, DaemonOptions};
 use super::imports::{self, fixed_name};
+use super::interpreters;
 use super::main::{GroupDefinition, GroupReference};
 use super::next_upstream::MASKS;
 use super::store::cmd_store;
@@ -227,6 +229,12 @@ commands![
     global(c"wsgi_python_warnings", M, NGX_CONF_TAKE1, setter!(MainConf, python::warnings)),
     global(c"wsgi_python_hash_seed", M, NGX_CONF_TAKE1, setter!(MainConf, python::hash_seed)),
     global(c"wsgi_switch_interval", M, NGX_CONF_TAKE1, setter!(MainConf, python::interval)),
+    global(
+        c"wsgi_interpreter_options",
+        M,
+        NGX_CONF_BLOCK | NGX_CONF_NOARGS | NGX_CONF_TAKE12,
+        setter!(MainConf, interpreters::block),
+    ),
     switch(c"wsgi_dont_write_bytecode", offset_of!(MainConf, python.dont_write_bytecode)),
     switch(c"wsgi_lazy_initialization", offset_of!(MainConf, python.lazy_initialization)),
     switch(c"wsgi_restrict_stdin", offset_of!(MainConf, python.restrict_stdin)),

@@ -13,6 +13,7 @@ use nix::unistd::{geteuid, Uid, User};
 
 use super::daemon::DaemonOptions;
 use super::imports::Imports;
+use super::interpreters;
 use super::python::{check_home, unreadable, PythonSettings};
 use crate::exchange::Neighbours;
 use crate::ffi::{bytes, ConfigError};
@@ -204,6 +205,7 @@ impl MainConf {
             return Err(ConfigError);
         }
         self.validate_homes(core, log)?;
+        interpreters::warn(self, log);
         if !self.groups.is_empty() {
             if let Err(error) = names.check() {
                 ngx_log_error!(nginx_sys::NGX_LOG_EMERG, log, "\"wsgi_socket_prefix\" {error}");

@@ -10,6 +10,7 @@ use nix::unistd::geteuid;
 
 use super::commands::{full_path, set_once};
 use super::daemon::{path_list, switch_interval};
+use super::interpreters::InterpreterBlock;
 use super::{warning_filter, MainConf};
 use crate::ffi::{str_of, Conf, ConfigError, UNSET};
 use crate::master::with_rights_of;
@@ -22,6 +23,7 @@ pub struct PythonSettings {
     pub path: Option<Vec<PathBuf>>,
     pub eggs: Option<PathBuf>,
     pub switch_interval: Option<f64>,
+    pub interpreters: Vec<InterpreterBlock>,
     optimize: Option<u8>,
     warnings: Vec<String>,
     hash_seed: Option<HashSeed>,
@@ -42,6 +44,7 @@ impl Default for PythonSettings {
             path: None,
             eggs: None,
             switch_interval: None,
+            interpreters: Vec::new(),
             optimize: None,
             warnings: Vec::new(),
             hash_seed: None,
@@ -75,6 +78,7 @@ impl PythonSettings {
             warnings: self.warnings.clone(),
             dont_write_bytecode: self.dont_write_bytecode == 1,
             hash_seed: self.hash_seed,
+            interpreters: self.interpreters.iter().map(|block| block.options.clone()).collect(),
             restrict_stdin: self.restrict_stdin == 1,
             restrict_stdout: self.restrict_stdout == 1,
             restrict_signal: self.restrict_signal != 0,

@@ -108,7 +108,11 @@ fn runtime_config(conf: &MainConf) -> RuntimeConfig {
     let workers = core.map_or(1, worker_count);
     let mut python = conf.python.shared();
     // In one process in the foreground, which is for debugging, standard input is a terminal.
-    python.restrict_stdin &= core.is_none_or(|core| core.master != 0 || core.daemon != 0);
+    let foreground = core.is_some_and(|core| core.master == 0 && core.daemon == 0);
+    python.restrict_stdin &= !foreground;
+    for options in &mut python.interpreters {
+        options.restrict_stdin = options.restrict_stdin.filter(|_| !foreground);
+    }
     RuntimeConfig {
         python,
         python_path: conf.python.path.clone().unwrap_or_default(),

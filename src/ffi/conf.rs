@@ -1,8 +1,11 @@
 //! Configuration time: arguments, errors, unset values and their merging.
 
+use std::ffi::{c_char, c_void};
+
 use nginx_sys::{
-    ngx_array_t, ngx_bufs_t, ngx_conf_t, ngx_flag_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_module_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
+    ngx_array_t, ngx_bufs_t, ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_http_conf_ctx_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_module_t,
+    ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 use ngx::ngx_conf_log_error;
 
@@ -73,6 +76,42 @@ impl Conf {
         ConfigError
     }
 
+    /// Reads the directive's block: `handler` is called for each of the directives in it, which are
+    /// not looked up in any module's table. The directive's own words are gone afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the block cannot be read, or from the handler.
+    pub fn read_block<T>(
+        self,
+        value: &mut T,
+        handler: fn(Conf, &mut T) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let mut reader = BlockReader { value, handler };
+        // SAFETY: what nginx's own blocks of this kind do. The reader outlives the parsing, which
+        // ends before this returns; then the old handler is back.
+        unsafe {
+            let before = ((*self.0).handler, (*self.0).handler_conf);
+            (*self.0).handler = Some(read_in_block::<T>);
+            (*self.0).handler_conf = std::ptr::from_mut(&mut reader).cast();
+            let failed = nginx_sys::ngx_conf_parse(self.0, std::ptr::null_mut());
+            ((*self.0).handler, (*self.0).handler_conf) = before;
+            checked(failed)
+        }
+    }
+
+    /// Reads the files that the directive `include` names, as a part of the block it stands in.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] from those files, logged.
+    pub fn include(self) -> Result<(), ConfigError> {
+        // SAFETY: nginx's own handler; it looks at the words only.
+        checked(unsafe {
+            nginx_sys::ngx_conf_include(self.0, std::ptr::null_mut(), std::ptr::null_mut())
+        })
+    }
+
     /// A module's main configuration.
     pub fn main_conf<'a, T>(self, module: &ngx_module_t) -> Option<&'a mut T> {
         let ctx = self.get().ctx.cast::<ngx_http_conf_ctx_t>();
@@ -89,6 +128,35 @@ impl Conf {
                 None => "command line".to_owned(),
             }
         }
+    }
+}
+
+/// What reads a block's directives, and into what.
+struct BlockReader<'a, T> {
+    value: &'a mut T,
+    handler: fn(Conf, &mut T) -> Result<(), ConfigError>,
+}
+
+/// `NGX_CONF_ERROR`: the error has been logged.
+const FAILED: *mut c_char = usize::MAX as *mut c_char;
+
+unsafe extern "C" fn read_in_block<T>(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    reader: *mut c_void,
+) -> *mut c_char {
+    super::guard("a directive in a block", FAILED, || {
+        // SAFETY: nginx passes the pointer that read_block has given it, while that runs.
+        let (cf, reader) = unsafe { (Conf::new(cf), &mut *reader.cast::<BlockReader<'_, T>>()) };
+        (reader.handler)(cf, reader.value).map_or(FAILED, |()| std::ptr::null_mut())
+    })
+}
+
+fn checked(result: *mut c_char) -> Result<(), ConfigError> {
+    if result.is_null() {
+        Ok(())
+    } else {
+        Err(ConfigError)
     }
 }
 

@@ -55,12 +55,13 @@ def _exit_on_signals():
 
 def _extend_path():
     before = list(sys.path)
-    for directory in _python_path:
-        if not os.path.isdir(directory):
-            _log(4, "Unable to add directory '%s' to the Python module search path." % directory)
-            break
-        _log(7, "Adding '%s' to Python module search path." % directory)
-        site.addsitedir(directory)
+    for path in _python_paths:
+        for directory in path:
+            if not os.path.isdir(directory):
+                _log(4, "Unable to add directory '%s' to the Python module search path." % directory)
+                break
+            _log(7, "Adding '%s' to Python module search path." % directory)
+            site.addsitedir(directory)
     added = [entry for entry in sys.path if entry not in before]
     sys.path[:] = _home + added + before
 

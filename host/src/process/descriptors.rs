@@ -10,12 +10,16 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::SetupError;
 
-/// Standard input from nowhere, standard output and error to the log pipe.
-pub fn redirect(log: BorrowedFd<'_>) -> Result<(), SetupError> {
+/// Standard input from nowhere.
+pub fn empty_stdin() -> Result<(), SetupError> {
     let null = File::open("/dev/null")
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::ENOENT)))
         .map_err(SetupError::step("open /dev/null"))?;
-    dup2_stdin(&null).map_err(SetupError::step("redirect standard input"))?;
+    dup2_stdin(&null).map_err(SetupError::step("redirect standard input"))
+}
+
+/// Standard output and error to the log pipe.
+pub fn redirect(log: BorrowedFd<'_>) -> Result<(), SetupError> {
     dup2_stdout(log).map_err(SetupError::step("redirect standard output"))?;
     dup2_stderr(log).map_err(SetupError::step("redirect standard error"))
 }

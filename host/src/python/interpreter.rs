@@ -11,7 +11,7 @@ use super::exception;
 use super::object::{Object, Py, PyResult, Raised};
 use super::thread_state::ThreadState;
 use crate::api::Api;
-use crate::config::{PythonConfig, RuntimeConfig};
+use crate::config::{InterpreterSettings, PythonConfig, RuntimeConfig};
 use crate::script::ScriptNames;
 use crate::wire::key;
 use crate::wsgi::{Environs, Types};
@@ -22,6 +22,7 @@ pub struct Interpreter {
     pub name: String,
     /// What it is called in log lines.
     pub label: String,
+    settings: InterpreterSettings,
     state: *mut ffi::PyInterpreterState,
     /// The state it was made with: enters it at the end.
     first: Mutex<Option<ThreadState>>,
@@ -61,7 +62,8 @@ impl Interpreter {
     pub unsafe fn set_up(name: String, config: &RuntimeConfig) -> Result<Self, String> {
         // SAFETY: attached, by the caller's promise.
         let (py, state) = unsafe { (Py::assume(), ffi::PyInterpreterState_Get()) };
-        let objects = Objects::new(py, &name, config).map_err(|raised| {
+        let settings = config.settings(&name);
+        let objects = Objects::new(py, &name, config, &settings).map_err(|raised| {
             exception::log(py, raised, b"A Python interpreter could not be prepared.");
             format!("interpreter \"{name}\" could not be prepared")
         });
@@ -69,6 +71,7 @@ impl Interpreter {
         let first = unsafe { ThreadState::detach_current() };
         Ok(Interpreter {
             label: config.interpreter(&name),
+            settings,
             name,
             state,
             first: Mutex::new(Some(first)),
@@ -168,7 +171,7 @@ impl Interpreter {
         if config.destroy_interpreter {
             steps.extend([join_threads as fn(Py, &Self) -> PyResult<()>, run_atexit]);
         }
-        if !config.restrict_stdout {
+        if !self.settings.restrict_stdout {
             steps.push(flush_stdout);
         }
         steps.push(flush_others);
@@ -213,11 +216,16 @@ fn flush(py: Py, name: &CStr) -> Result<(), Raised> {
 }
 
 impl Objects {
-    fn new(py: Py, name: &str, config: &RuntimeConfig) -> PyResult<Self> {
+    fn new(
+        py: Py,
+        name: &str,
+        config: &RuntimeConfig,
+        settings: &InterpreterSettings,
+    ) -> PyResult<Self> {
         let types = Types::new(py)?;
-        let api = Api::install(py, name, config, &types)?;
+        let api = Api::install(py, name, config, settings, &types)?;
         // One interval for all interpreters: they share the GIL.
-        if let Some(interval) = config.switch_interval.filter(|_| name.is_empty()) {
+        if let Some(interval) = settings.switch_interval.filter(|_| name.is_empty()) {
             let interval = py.float(interval)?;
             py.import(c"sys")?.call_method(c"setswitchinterval", &[&interval])?;
         }
