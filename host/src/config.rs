@@ -81,6 +81,10 @@ pub struct PythonConfig {
     pub destroy_interpreter: bool,
     /// `wsgi_case_sensitivity`.
     pub case_sensitive: bool,
+    /// `wsgi_per_interpreter_gil`
+    pub per_interpreter_gil: bool,
+    /// `wsgi_free_threading`
+    pub free_threading: bool,
     /// Every `wsgi_interpreter_options`, in configuration order.
     pub interpreters: Vec<InterpreterOptions>,
     /// Version of nginx as (major, minor, patch).
@@ -101,6 +105,8 @@ impl Default for PythonConfig {
             lazy_initialization: true,
             destroy_interpreter: true,
             case_sensitive: true,
+            per_interpreter_gil: false,
+            free_threading: false,
             interpreters: Vec::new(),
             server_version: (0, 0, 0),
         }

@@ -25,6 +25,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use thiserror::Error;
 
@@ -179,7 +180,7 @@ fn set_up(start: &Start<'_>) -> Result<signals::Signals, SetupError> {
     let Common { group, title, supervisor, .. } = start.common;
     let shown = group.display_name.clone();
     title.set(&shown.unwrap_or(format!("ngx-wsgi-host: daemon process {}", group.name)));
-    identity::tie_to(supervisor)?;
+    identity::tie_to(supervisor, Signal::SIGTERM)?;
     let signals =
         signals::Signals::install().map_err(SetupError::step("install signal handlers"))?;
     let mut keep = vec![group.report, start.succession.control().as_raw_fd(), signals.as_raw_fd()];
@@ -208,7 +209,8 @@ fn serve(
     reports.enter(start.seat, std::process::id());
     // Without Python the process stays, and says why to every request: what is wrong is in the
     // configuration, and the next process would be no better.
-    let config = runtime_config(start, &reports);
+    let server = server_view(start, &reports);
+    let config = RuntimeConfig { server, ..runtime_config(&start.common) };
     let runtime = match python {
         Some(python) => Runtime::start_with(python, config),
         None => Runtime::start(config),
@@ -299,16 +301,14 @@ fn server_view(start: &Start<'_>, reports: &Arc<Reports>) -> Option<ServerView> 
 }
 
 /// The settings of a group's Python.
-fn python_config(common: &Common<'_>) -> PythonConfig {
-    let (own, python) = (&common.group.python_home, common.python);
-    PythonConfig { home: own.clone().or_else(|| python.home.clone()), ..python.clone() }
-}
-
-fn runtime_config(start: &Start<'_>, reports: &Arc<Reports>) -> RuntimeConfig {
-    let group = start.common.group;
+fn runtime_config(common: &Common<'_>) -> RuntimeConfig {
+    let Common { group, python, .. } = *common;
     RuntimeConfig {
         process_group: group.name.clone(),
-        python: python_config(&start.common),
+        python: PythonConfig {
+            home: group.python_home.clone().or_else(|| python.home.clone()),
+            ..python.clone()
+        },
         python_path: group.python_path.clone(),
         home: group.home.clone(),
         python_eggs: group.python_eggs.clone(),
@@ -319,6 +319,6 @@ fn runtime_config(start: &Start<'_>, reports: &Arc<Reports>) -> RuntimeConfig {
         run_once: group.threads == 1 && group.timers.maximum_requests == 1,
         imports: group.imports.clone(),
         service: group.is_service(),
-        server: server_view(start, reports),
+        server: None,
     }
 }

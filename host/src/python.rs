@@ -4,6 +4,7 @@
 //! the main interpreter, and applications run in sub-interpreters.
 
 pub(crate) mod class;
+mod create;
 pub(crate) mod exception;
 pub(crate) mod gil;
 mod home;
@@ -33,7 +34,8 @@ use interpreter::Interpreter;
 use thread_state::ThreadState;
 
 pub use crate::script::Imported;
-pub use home::{Home, HomeError};
+pub use create::{FREE_THREADING, OWN_GILS};
+pub use home::{Home, HomeError, VERSION};
 pub use initialized::Initialized;
 pub use watch::Place;
 
@@ -95,7 +97,7 @@ impl Runtime {
     ///
     /// [`StartError`] when the configuration names no usable Python.
     pub fn start(config: RuntimeConfig) -> Result<Arc<Self>, StartError> {
-        let python = Initialized::new(&config.python, &config.context())?;
+        let python = Initialized::new(&config, &config.context())?;
         Self::start_with(python, config)
     }
 
@@ -158,6 +160,11 @@ impl Runtime {
         made.chain([&self.main]).cloned().collect()
     }
 
+    /// The interpreters with GILs of their own.
+    pub(crate) fn own_gils(&self) -> Vec<Arc<Interpreter>> {
+        self.interpreters().into_iter().filter(|interpreter| interpreter.owns_gil()).collect()
+    }
+
     /// The calling thread's way into Python. `id` counts request threads from 1.
     pub fn thread(self: &Arc<Self>, id: u32) -> RequestThread {
         let place = Arc::new(Place::default());
@@ -206,7 +213,7 @@ impl Runtime {
     }
 
     /// The main interpreter.
-    pub(crate) fn main(&self) -> &Interpreter {
+    pub(crate) fn main(&self) -> &Arc<Interpreter> {
         &self.main
     }
 

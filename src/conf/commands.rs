@@ -230,6 +230,13 @@ commands![
     global(c"wsgi_python_hash_seed", M, NGX_CONF_TAKE1, setter!(MainConf, python::hash_seed)),
     global(c"wsgi_switch_interval", M, NGX_CONF_TAKE1, setter!(MainConf, python::interval)),
     global(
+        c"wsgi_per_interpreter_gil",
+        M,
+        NGX_CONF_FLAG,
+        setter!(MainConf, python::per_interpreter_gil),
+    ),
+    global(c"wsgi_free_threading", M, NGX_CONF_FLAG, setter!(MainConf, python::free_threading)),
+    global(
         c"wsgi_interpreter_options",
         M,
         NGX_CONF_BLOCK | NGX_CONF_NOARGS | NGX_CONF_TAKE12,

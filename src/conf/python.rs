@@ -23,6 +23,8 @@ pub struct PythonSettings {
     pub path: Option<Vec<PathBuf>>,
     pub eggs: Option<PathBuf>,
     pub switch_interval: Option<f64>,
+    pub per_interpreter_gil: Option<Switch>,
+    pub free_threading: Option<Switch>,
     pub interpreters: Vec<InterpreterBlock>,
     optimize: Option<u8>,
     warnings: Vec<String>,
@@ -36,6 +38,14 @@ pub struct PythonSettings {
     pub case_sensitivity: ngx_flag_t,
 }
 
+/// On or off, and where that was written.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    pub on: bool,
+    /// `file:line`
+    pub place: String,
+}
+
 impl Default for PythonSettings {
     fn default() -> Self {
         PythonSettings {
@@ -44,6 +54,8 @@ impl Default for PythonSettings {
             path: None,
             eggs: None,
             switch_interval: None,
+            per_interpreter_gil: None,
+            free_threading: None,
             interpreters: Vec::new(),
             optimize: None,
             warnings: Vec::new(),
@@ -70,7 +82,7 @@ impl PythonSettings {
         self.lazy_initialization != 0
     }
 
-    /// What holds for embedded and daemon processes alike.
+    /// What is configured for embedded and daemon processes alike.
     pub fn shared(&self) -> PythonConfig {
         PythonConfig {
             home: self.home.clone(),
@@ -78,6 +90,8 @@ impl PythonSettings {
             warnings: self.warnings.clone(),
             dont_write_bytecode: self.dont_write_bytecode == 1,
             hash_seed: self.hash_seed,
+            per_interpreter_gil: self.per_interpreter_gil.as_ref().is_some_and(|gil| gil.on),
+            free_threading: self.free_threading.as_ref().is_some_and(|free| free.on),
             interpreters: self.interpreters.iter().map(|block| block.options.clone()).collect(),
             restrict_stdin: self.restrict_stdin == 1,
             restrict_stdout: self.restrict_stdout == 1,
@@ -173,4 +187,26 @@ pub fn hash_seed(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
 pub fn interval(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
     let interval = switch_interval("value", cf.word(1)?).map_err(|error| cf.error(error))?;
     set_once(cf, &mut conf.python.switch_interval, interval)
+}
+
+pub fn per_interpreter_gil(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let switch = Switch { on: flag(cf)?, place: cf.place() };
+    set_once(cf, &mut conf.python.per_interpreter_gil, switch)
+}
+
+pub fn free_threading(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
+    let switch = Switch { on: flag(cf)?, place: cf.place() };
+    set_once(cf, &mut conf.python.free_threading, switch)
+}
+
+/// A directive's only argument, on or off.
+pub fn flag(cf: Conf) -> Result<bool, ConfigError> {
+    match &*cf.word(1)?.to_ascii_lowercase() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        value => {
+            let cause = format_args!("has invalid value \"{value}\": must be \"on\" or \"off\"");
+            Err(cf.error(cause))
+        }
+    }
 }

@@ -106,7 +106,7 @@ fn runtime_config(conf: &MainConf) -> RuntimeConfig {
     // SAFETY: the running cycle.
     let core = unsafe { nginx_sys::ngx_cycle.as_ref().and_then(|cycle| core_conf(cycle)) };
     let workers = core.map_or(1, worker_count);
-    let mut python = conf.python.shared();
+    let mut python = conf.python_config();
     // In one process in the foreground, which is for debugging, standard input is a terminal.
     let foreground = core.is_some_and(|core| core.master == 0 && core.daemon == 0);
     python.restrict_stdin &= !foreground;

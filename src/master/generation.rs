@@ -208,7 +208,7 @@ impl Generation {
             leases: held[held.len() - 2].as_raw_fd(),
             wakeups: daemons.wakeups.iter().map(AsRawFd::as_raw_fd).collect(),
             error_log: error_log(cycle),
-            python: conf.python.shared(),
+            python: conf.python_config(),
             worker_uid: worker.map(Uid::as_raw),
             generation: self.facts,
             groups,

@@ -27,9 +27,13 @@ our @EXPORT = qw(run_wsgi_tests);
 
 my %group = (embedded => '"process-group=%{GLOBAL}"', daemon => 'process-group=daemon');
 
-my $facts = 'import os, sys; print("%d.%d" % sys.version_info[:2], sys.base_prefix,'
-    . ' os.path.dirname(os.path.realpath(sys.executable)))';
-my ($version, $prefix, $bin) = split ' ', qx{$ENV{PYTHON} -c '$facts'};
+my $facts = 'import os, sys, sysconfig; print("%d.%d" % sys.version_info[:2], sys.base_prefix,'
+    . ' os.path.dirname(os.path.realpath(sys.executable)),'
+    . ' int(bool(sysconfig.get_config_var("Py_GIL_DISABLED"))))';
+my ($version, $prefix, $bin, $without_gil) = split ' ', qx{$ENV{PYTHON} -c '$facts'};
+
+# Whether that Python is a free-threaded build.
+our $free_threaded = $without_gil;
 
 sub run_wsgi_tests() {
     plan('no_plan');

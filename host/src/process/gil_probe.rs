@@ -1,10 +1,11 @@
-//! Whether the GIL can still be had.
+//! Whether the GILs of a process can still be had.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::python::interpreter::Interpreter;
 use crate::python::Runtime;
 
 /// How often the GIL is taken.
@@ -16,33 +17,66 @@ pub const LATE: Duration = Duration::from_secs(2);
 /// Nobody looks for so long unless the whole process has stood still (SIGSTOP, a frozen container).
 const STOOD_STILL: Duration = Duration::from_secs(5);
 
-/// Takes the GIL again and again, on threads of its own.
+/// Takes each GIL of the process again and again, on threads of its own.
 pub struct GilProbe {
     runtime: Arc<Runtime>,
-    last: Arc<Mutex<Instant>>,
+    /// One for each GIL, the process's first. Interpreters that come with one of their own get theirs
+    /// when somebody looks.
+    gils: Mutex<Vec<Gil>>,
     /// When somebody last wanted to know.
     looked: Mutex<Instant>,
-    /// Whether the other interpreters are being tried.
+}
+
+/// A GIL, known by an interpreter that has it.
+struct Gil {
+    interpreter: Arc<Interpreter>,
+    last: Arc<Mutex<Instant>>,
+    /// Whether the other interpreters that share it are being tried.
     trying: Arc<AtomicBool>,
 }
 
 impl GilProbe {
     /// Starts to probe; `None` without a thread, which was logged.
     pub fn start(runtime: &Arc<Runtime>) -> Option<Self> {
-        let probe = GilProbe {
+        let main = Gil::start(runtime, runtime.main())?;
+        Some(GilProbe {
             runtime: Arc::clone(runtime),
-            last: Arc::new(Mutex::new(Instant::now())),
+            gils: Mutex::new(vec![main]),
             looked: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// When every GIL could last be taken. Tries other interpreters where one has had to wait: a busy
+    /// thread of another interpreter may not notice that somebody waits.
+    /// A process that has stood still gets all its time again.
+    pub fn last(&self, now: Instant) -> Instant {
+        let mut gils = lock(&self.gils);
+        for interpreter in self.runtime.own_gils() {
+            if !gils.iter().any(|gil| Arc::ptr_eq(&gil.interpreter, &interpreter)) {
+                gils.extend(Gil::start(&self.runtime, &interpreter));
+            }
+        }
+        let looked = std::mem::replace(&mut *lock(&self.looked), now);
+        let stood_still = now >= looked + STOOD_STILL;
+        gils.iter().map(|gil| gil.last(&self.runtime, now, stood_still)).min().unwrap_or(now)
+    }
+}
+
+impl Gil {
+    fn start(runtime: &Arc<Runtime>, interpreter: &Arc<Interpreter>) -> Option<Self> {
+        let gil = Gil {
+            interpreter: Arc::clone(interpreter),
+            last: Arc::new(Mutex::new(Instant::now())),
             trying: Arc::default(),
         };
-        let (runtime, last) = (Arc::clone(runtime), Arc::clone(&probe.last));
+        let (runtime, interpreter) = (Arc::clone(runtime), Arc::clone(interpreter));
+        let last = Arc::clone(&gil.last);
         let take = move || loop {
             thread::sleep(PROBE);
-            let main = runtime.main();
-            runtime.visit(main, |_| *lock(&last) = Instant::now());
+            runtime.visit(&interpreter, |_| *lock(&last) = Instant::now());
         };
         match thread::Builder::new().name("wsgi-deadlock".into()).spawn(take) {
-            Ok(_) => Some(probe),
+            Ok(_) => Some(gil),
             Err(error) => {
                 tracing::error!("cannot watch for deadlocks: {error}");
                 None
@@ -50,35 +84,38 @@ impl GilProbe {
         }
     }
 
-    /// When the GIL could last be taken. Tries the other interpreters where the main one has had to
-    /// wait: a busy thread of another interpreter may not notice that somebody waits.
-    /// A process that has stood still gets all its time again.
-    pub fn last(&self, now: Instant) -> Instant {
-        let looked = std::mem::replace(&mut *lock(&self.looked), now);
-        if now >= looked + STOOD_STILL {
-            *lock(&self.last) = now;
+    fn last(&self, runtime: &Arc<Runtime>, now: Instant, stood_still: bool) -> Instant {
+        let mut last = lock(&self.last);
+        if stood_still {
+            *last = now;
         }
-        let last = *lock(&self.last);
-        if now >= last + LATE && !self.trying.swap(true, Ordering::Relaxed) {
-            self.try_others();
+        if now >= *last + LATE && !self.trying.swap(true, Ordering::Relaxed) {
+            self.try_others(runtime);
         }
-        last
+        *last
     }
 
-    fn try_others(&self) {
-        for interpreter in self.runtime.busy_interpreters() {
-            let (runtime, last) = (Arc::clone(&self.runtime), Arc::clone(&self.last));
+    fn try_others(&self, runtime: &Arc<Runtime>) {
+        let others = runtime.busy_interpreters().into_iter().filter(|other| {
+            if self.interpreter.owns_gil() {
+                Arc::ptr_eq(other, &self.interpreter)
+            } else {
+                !other.owns_gil()
+            }
+        });
+        for interpreter in others {
+            let (runtime, last) = (Arc::clone(runtime), Arc::clone(&self.last));
             let trying = Arc::clone(&self.trying);
             let take = move || {
                 runtime.visit(&interpreter, |_| *lock(&last) = Instant::now());
                 trying.store(false, Ordering::Relaxed);
             };
-            // Without the thread the main interpreter's has to do.
+            // Without the thread the first interpreter's has to do.
             let _ = thread::Builder::new().name("wsgi-deadlock".into()).spawn(take);
         }
     }
 }
 
-fn lock(last: &Mutex<Instant>) -> MutexGuard<'_, Instant> {
-    last.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,10 +30,10 @@ pub fn assume(group: &GroupConfig) -> Result<(), SetupError> {
     prctl::set_no_new_privs().map_err(SetupError::step("give up new privileges"))
 }
 
-/// Makes the supervisor's death this process's SIGTERM. After the credentials: changing them
+/// Makes the supervisor's death a signal to this process. After the credentials: changing them
 /// clears it.
-pub fn tie_to(supervisor: Pid) -> Result<(), SetupError> {
-    prctl::set_pdeathsig(Signal::SIGTERM).map_err(SetupError::step("follow the supervisor"))?;
+pub fn tie_to(supervisor: Pid, signal: Signal) -> Result<(), SetupError> {
+    prctl::set_pdeathsig(signal).map_err(SetupError::step("follow the supervisor"))?;
     // It may have died before the kernel was told.
     if getppid() == supervisor {
         Ok(())

@@ -33,9 +33,15 @@ impl Stacks {
     }
 
     /// Logs the stacks of all threads, or of one. Gives up when the GIL cannot be had, and shows what
-    /// can be shown without.
+    /// can be shown without; so where no GIL keeps all the threads from running.
     pub fn log(&self, only: Option<u64>) {
         let Some(runtime) = &self.runtime else { return };
+        if runtime.stacks_are_unsafe() {
+            // Those of a process that goes on have to stay unknown.
+            return if only.is_none() {
+                self.dump_without_gil()
+            };
+        }
         let (done, wait) = channel();
         let claimed = Arc::new(AtomicBool::new(false));
         for interpreter in runtime.busy_interpreters() {

@@ -10,10 +10,11 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 
 use super::adoption::{fork_for_subreaper, Forked};
 use super::template_line::{Order, TemplateLine, Word};
-use super::{descriptors, identity, python_config, Common, SetupError, Start};
+use super::{descriptors, identity, runtime_config, Common, SetupError, Start};
 use crate::python::Initialized;
 use crate::succession::Succession;
 
@@ -55,15 +56,16 @@ fn set_up(common: Common<'_>, title: &str, line: &TemplateLine) -> Result<Initia
     let threads = Threads::look();
     common.title.set(title);
     common.assume_identity()?;
-    identity::tie_to(common.supervisor)?;
+    // All signals stay blocked: those that end a group's processes are theirs.
+    identity::tie_to(common.supervisor, Signal::SIGKILL)?;
     let group = common.group;
     let mut keep = vec![group.report, line.as_raw_fd()];
     keep.extend(group.listeners.iter().map(|listener| listener.fd));
     keep.extend(threads.as_ref().map(|threads| threads.tasks.as_raw_fd()));
     descriptors::close_all_but(&mut keep)?;
     let context = format!("the template of daemon process '{}'", group.name);
-    let python =
-        Initialized::new(&python_config(&common), &context).map_err(SetupError::Template)?;
+    let config = runtime_config(&common);
+    let python = Initialized::new(&config, &context).map_err(SetupError::Template)?;
     python.make_shareable();
     // A fork copies only the thread that calls it: what others hold would stay locked for ever.
     if threads.is_none_or(|threads| threads.have_changed()) {

@@ -21,7 +21,7 @@ pub fn version() -> String {
 }
 
 /// Initialises Python; the thread holds the GIL afterwards.
-pub fn initialize(config: &PythonConfig) -> Result<(), StartError> {
+pub fn initialize(config: &PythonConfig, free_threading: bool) -> Result<(), StartError> {
     let home = find_home(config)?;
     // SAFETY: plain structs that Python's own functions initialise before anything reads them.
     unsafe {
@@ -35,6 +35,7 @@ pub fn initialize(config: &PythonConfig) -> Result<(), StartError> {
         python.parse_argv = 0;
         python.install_signal_handlers = 0;
         set_switches(&mut python, config);
+        set_free_threading(&mut python, free_threading);
         let started = set_strings(&mut python, config, home.as_ref())
             .and_then(|()| check(ffi::Py_InitializeFromConfig(&python)));
         ffi::PyConfig_Clear(&mut python);
@@ -83,6 +84,18 @@ fn set_switches(python: &mut ffi::PyConfig, config: &PythonConfig) {
     }
 }
 
+/// Without a GIL only where that was asked for; then Python decides, which takes one nevertheless for
+/// an extension module that needs it.
+#[cfg(Py_GIL_DISABLED)]
+fn set_free_threading(python: &mut ffi::PyConfig, on: bool) {
+    const DEFAULT: std::ffi::c_int = -1;
+    const ENABLED: std::ffi::c_int = 1;
+    python.enable_gil = if on { DEFAULT } else { ENABLED };
+}
+
+#[cfg(not(Py_GIL_DISABLED))]
+fn set_free_threading(_: &mut ffi::PyConfig, _: bool) {}
+
 /// # Safety
 ///
 /// `python` was initialised by Python.
@@ -124,7 +137,8 @@ fn c_string(text: &OsStr) -> Result<CString, StartError> {
     CString::new(text.as_bytes()).map_err(|_| StartError("a path contains NUL".to_owned()))
 }
 
-fn check(status: ffi::PyStatus) -> Result<(), StartError> {
+/// An error, if Python says that there is one.
+pub fn check(status: ffi::PyStatus) -> Result<(), StartError> {
     // SAFETY: a status that Python returned; its message is static.
     unsafe {
         if ffi::PyStatus_Exception(status) == 0 {

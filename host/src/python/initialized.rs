@@ -4,11 +4,12 @@
 use nix::errno::Errno;
 use pyo3::ffi;
 
+use super::create::{FREE_THREADING, OWN_GILS};
 use super::initialize;
 use super::object::PyResult;
 use super::thread_state::ThreadState;
 use super::{exception, StartError};
-use crate::config::PythonConfig;
+use crate::config::RuntimeConfig;
 
 /// What preparing the main interpreter imports: loaded before the fork, it is shared.
 const PREPARATION: [&std::ffi::CStr; 10] = [
@@ -29,15 +30,17 @@ const PREPARATION: [&std::ffi::CStr; 10] = [
 pub struct Initialized(ThreadState);
 
 impl Initialized {
-    /// Initialises Python on the calling thread. `context` says where that is, for the log.
+    /// Initialises Python on the calling thread. `context` says where that is, for the log. What is
+    /// asked for and this Python cannot do is a warning.
     ///
     /// # Errors
     ///
     /// [`StartError`] when the configuration names no usable Python.
-    pub fn new(config: &PythonConfig, context: &str) -> Result<Self, StartError> {
+    pub fn new(config: &RuntimeConfig, context: &str) -> Result<Self, StartError> {
         let version = initialize::version();
         tracing::info!("Initializing Python runtime in {context}, version {version}.");
-        initialize::initialize(config)?;
+        warn_of_missing(config, context, &version);
+        initialize::initialize(&config.python, config.free_threading())?;
         // SAFETY: initialising has attached this thread, and nobody else keeps the state.
         Ok(Initialized(unsafe { ThreadState::detach_current() }))
     }
@@ -88,5 +91,20 @@ impl Initialized {
             }
             forked
         }
+    }
+}
+
+fn warn_of_missing(config: &RuntimeConfig, context: &str, version: &str) {
+    if config.uses_own_gils() && !OWN_GILS {
+        tracing::warn!(
+            "\"wsgi_per_interpreter_gil\" has no effect in {context}: it needs Python 3.12, this is \
+             {version}"
+        );
+    }
+    if config.free_threading() && !FREE_THREADING {
+        tracing::warn!(
+            "\"wsgi_free_threading\" has no effect in {context}: this Python, {version}, is not a \
+             free-threaded build"
+        );
     }
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use pyo3::ffi;
 
-use super::exception;
 use super::object::{Object, Py, PyResult, Raised};
 use super::thread_state::ThreadState;
+use super::{create, exception};
 use crate::api::Api;
 use crate::config::{InterpreterSettings, PythonConfig, RuntimeConfig};
 use crate::script::ScriptNames;
@@ -89,20 +89,23 @@ impl Interpreter {
             unsafe { ThreadState::new(self.state) }.ok_or("no memory for a Python thread state")?;
         let attached = state.attach();
         tracing::info!("Creating sub-interpreter '{name}' in {}.", config.context());
-        // SAFETY: attached to the main interpreter; on success the thread is attached to the new
-        // one instead, on failure it is as it was.
-        let made = unsafe { ffi::Py_NewInterpreter() };
-        if made.is_null() {
+        // SAFETY: attached to the main interpreter.
+        if let Err(cause) = unsafe { create::sub_interpreter(config.settings(name).own_gil) } {
             drop(attached);
             state.delete();
-            return Err(format!("interpreter \"{name}\" could not be created"));
+            return Err(format!("interpreter \"{name}\" could not be created: {cause}"));
         }
-        // The main interpreter's lock passed to the new one with the thread.
+        // The thread has left the main interpreter, whose lock it has passed on or let go.
         std::mem::forget(attached);
         // SAFETY: attached to the new interpreter through its only state.
         let interpreter = unsafe { Self::set_up(name.to_owned(), config) };
         state.delete();
         interpreter.map(Arc::new)
+    }
+
+    /// Whether the interpreter's GIL is its own.
+    pub fn owns_gil(&self) -> bool {
+        self.settings.own_gil && create::OWN_GILS
     }
 
     pub fn state(&self) -> *mut ffi::PyInterpreterState {
@@ -224,8 +227,9 @@ impl Objects {
     ) -> PyResult<Self> {
         let types = Types::new(py)?;
         let api = Api::install(py, name, config, settings, &types)?;
-        // One interval for all interpreters: they share the GIL.
-        if let Some(interval) = settings.switch_interval.filter(|_| name.is_empty()) {
+        // One interval for all interpreters that share the GIL.
+        let owns_gil = name.is_empty() || settings.own_gil && create::OWN_GILS;
+        if let Some(interval) = settings.switch_interval.filter(|_| owns_gil) {
             let interval = py.float(interval)?;
             py.import(c"sys")?.call_method(c"setswitchinterval", &[&interval])?;
         }

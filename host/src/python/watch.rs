@@ -91,6 +91,12 @@ impl Runtime {
         Some(done)
     }
 
+    /// Whether Python's own way to the stacks of other threads would read what they are writing: it
+    /// takes them all to share one GIL (CPython's `_PyThread_CurrentFrames`).
+    pub fn stacks_are_unsafe(&self) -> bool {
+        !self.own_gils().is_empty() || super::FREE_THREADING && self.config().free_threading()
+    }
+
     /// The Python stacks of all threads, or of one, as lines, asked for in an interpreter. `names`
     /// says what request threads, known by identifier, are called.
     pub fn stacks(

@@ -1,8 +1,8 @@
 //! `mod_wsgi.FileWrapper`, the class behind `wsgi.file_wrapper` (mod_wsgi semantics d.7).
 
-use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::ffi;
 
@@ -13,7 +13,7 @@ use crate::python::object::{Kind, Object, Py, PyResult, Raised};
 
 /// An instance before `__init__`, and once it is closed, has no file.
 #[derive(Default)]
-pub struct FileWrapper(RefCell<State>);
+pub struct FileWrapper(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -91,7 +91,8 @@ unsafe extern "C" fn init(
         if block < 0 {
             return Err(py.raise(Kind::Value, "blksize must not be negative"));
         }
-        let before = wrapper.0.replace(State { filelike: Some(filelike), block });
+        let new = State { filelike: Some(filelike), block };
+        let before = std::mem::replace(&mut *wrapper.state(), new);
         // Its destructors may look at this object.
         drop(before);
         Ok(py.none())
@@ -105,9 +106,14 @@ unsafe extern "C" fn init(
 }
 
 impl FileWrapper {
+    /// Held for a moment only, never while Python runs.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The file, as long as it is not closed.
     fn filelike(&self, py: Py) -> PyResult<Object> {
-        let filelike = self.0.borrow().filelike.clone();
+        let filelike = self.state().filelike.clone();
         filelike.ok_or_else(|| py.raise(Kind::Value, "I/O operation on closed file"))
     }
 }
@@ -136,7 +142,7 @@ unsafe extern "C" fn next(instance: *mut ffi::PyObject) -> *mut ffi::PyObject {
 
 fn close(py: Py, wrapper: &FileWrapper, tuple: &Object) -> PyResult<Object> {
     arguments(py, "close", tuple, 0, 0)?;
-    let filelike = wrapper.0.borrow_mut().filelike.take();
+    let filelike = wrapper.state().filelike.take();
     if let Some(filelike) = filelike {
         let closed = match filelike.find_attr(c"close") {
             Ok(Some(close)) => close.call(&[]).map(drop),
@@ -163,7 +169,7 @@ unsafe extern "C" fn get_blksize(
     callback(|py| {
         // SAFETY: Python passes a live instance of the type.
         let wrapper = unsafe { class::value::<FileWrapper>(Object::from_ref(&instance)) };
-        let block = wrapper.0.borrow().block;
+        let block = wrapper.state().block;
         py.int(block as i64)
     })
 }
