@@ -97,7 +97,8 @@ fn become_process(
         wish: order.wish.as_ref(),
         log,
     };
-    super::live(&start, Some(python))
+    // Before its descriptors, which have been closed underneath it, are dropped.
+    std::process::exit(super::live(&start, Some(python)))
 }
 
 /// Tells whether threads have been started.

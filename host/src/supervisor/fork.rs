@@ -1,6 +1,8 @@
 //! Starting a process: by a fork of the supervisor, or of a group's template.
 
+use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::process::exit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,9 @@ pub fn start(
         None => fork_and(|| {
             let patience = Duration::from_secs_f64(common.group.reload_wait);
             let succession = Arc::new(Succession::new(theirs, patience));
-            process::run(&Start { common, seat, succession, wish: order.wish.as_ref(), log })
+            let start = Start { common, seat, succession, wish: order.wish.as_ref(), log };
+            // Before its descriptors, which have been closed underneath it, are dropped.
+            exit(process::run(&start))
         })?,
     };
     Ok(Child {
@@ -51,23 +55,23 @@ pub fn start(
 pub fn start_template(common: Common<'_>) -> Result<(Pid, TemplateLine, LogPipe), Errno> {
     let (ours, theirs) = TemplateLine::pair()?;
     let (pipe, log) = log_pipe()?;
-    let pid = fork_and(|| process::run_template(common, log, theirs))?;
+    let pid = fork_and(|| exit(process::run_template(common, log, theirs)))?;
     Ok((pid, ours, pipe))
 }
 
-/// Forks a process that runs `life` and exits with what it returns.
-fn fork_and(life: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+/// Forks a process that runs `life`, which exits.
+fn fork_and(life: impl FnOnce() -> Infallible) -> Result<Pid, Errno> {
     // A signal between fork and the child's own set-up must not be read by handlers it inherits.
     let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
     // SAFETY: this process has one thread, so the child inherits no lock that another thread holds.
     let forked = unsafe { fork() };
     if let Ok(ForkResult::Child) = forked {
-        std::process::exit(life());
+        life();
     }
     before.thread_set_mask()?;
     match forked? {
         ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => std::process::exit(1),
+        ForkResult::Child => exit(1),
     }
 }
 
