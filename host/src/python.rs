@@ -16,12 +16,14 @@ pub(crate) mod record;
 mod thread_state;
 mod watch;
 
+use std::borrow::Cow;
 use std::collections::hash_map::{Entry, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::ffi;
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use crate::config::RuntimeConfig;
@@ -48,7 +50,7 @@ pub struct StartError(pub String);
 pub struct Runtime {
     config: RuntimeConfig,
     main: Arc<Interpreter>,
-    groups: Mutex<HashMap<String, Slot>>,
+    groups: Mutex<FxHashMap<String, Slot>>,
     created: Condvar,
     /// Whether a script is being loaded: one at a time in the process (mod_wsgi semantics e.2).
     loading: Mutex<bool>,
@@ -84,7 +86,7 @@ pub struct RequestThread {
     runtime: Arc<Runtime>,
     id: u32,
     place: Arc<Place>,
-    states: HashMap<*const Interpreter, ThreadState>,
+    states: FxHashMap<*const Interpreter, ThreadState>,
     /// The last request's wait for the GIL.
     waited: Duration,
 }
@@ -173,7 +175,7 @@ impl Runtime {
             runtime: Arc::clone(self),
             id,
             place,
-            states: HashMap::new(),
+            states: FxHashMap::default(),
             waited: Duration::ZERO,
         }
     }
@@ -327,7 +329,7 @@ impl RequestThread {
         exchange: &Arc<dyn Exchange>,
         waited: &mut Duration,
     ) -> Result<Outcome, String> {
-        let group = String::from_utf8_lossy(request.application_group);
+        let group = group_name(request.application_group);
         let (runtime, id, place) = (Arc::clone(&self.runtime), self.id, Arc::clone(&self.place));
         runtime.first_request.get_or_init(Instant::now);
         let (interpreter, state) = self.enter(&runtime, &group)?;
@@ -385,6 +387,25 @@ impl Drop for RequestThread {
     }
 }
 
+/// The name of an application group: any bytes are one, and different ones are different groups.
+fn group_name(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(name) => name.into(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::group_name;
+
+    #[test]
+    fn different_bytes_are_different_groups() {
+        assert_eq!(group_name("caf\u{e9}".as_bytes()), "caf\u{e9}");
+        assert_ne!(group_name(b"caf\xe9"), group_name(b"caf\xe8"));
+    }
 }

@@ -1,6 +1,5 @@
 //! Loading and reloading WSGI scripts (mod_wsgi semantics e).
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use md5::{Digest, Md5};
 use pyo3::ffi;
+use rustc_hash::FxHashMap;
 
 use crate::config::RuntimeConfig;
 use crate::log::Level;
@@ -85,7 +85,9 @@ pub struct ScriptNames {
     mtime: Object,
     reload_required: Object,
     /// Names of modules, by path. No Python runs while it is held.
-    modules: Mutex<HashMap<Box<[u8]>, Object>>,
+    modules: Mutex<FxHashMap<Box<[u8]>, Object>>,
+    /// Names of callables, likewise.
+    callables: Mutex<FxHashMap<Box<[u8]>, Object>>,
 }
 
 impl ScriptNames {
@@ -94,19 +96,33 @@ impl ScriptNames {
             mtime: py.interned("__mtime__")?,
             reload_required: py.interned("reload_required")?,
             modules: Mutex::default(),
+            callables: Mutex::default(),
         })
     }
 
     /// The name of a script's module.
     fn module(&self, py: Py, path: &[u8], config: &RuntimeConfig) -> PyResult<Object> {
-        let known = |modules: &HashMap<_, Object>| modules.get(path).cloned();
-        if let Some(name) = known(&lock(&self.modules)) {
-            return Ok(name);
-        }
-        let name = py.interned(&module_name(path, config.python.case_sensitive))?;
-        lock(&self.modules).insert(path.into(), name.clone());
-        Ok(name)
+        let case_sensitive = config.python.case_sensitive;
+        kept(&self.modules, path, || py.interned(&module_name(path, case_sensitive)))
     }
+
+    /// The name of a callable.
+    pub fn callable(&self, py: Py, name: &[u8]) -> PyResult<Object> {
+        kept(&self.callables, name, || py.interned(&String::from_utf8_lossy(name)))
+    }
+}
+
+fn kept(
+    names: &Mutex<FxHashMap<Box<[u8]>, Object>>,
+    key: &[u8],
+    make: impl FnOnce() -> PyResult<Object>,
+) -> PyResult<Object> {
+    if let Some(name) = lock(names).get(key) {
+        return Ok(name.clone());
+    }
+    let name = make()?;
+    lock(names).insert(key.into(), name.clone());
+    Ok(name)
 }
 
 /// `_mod_wsgi_` and the digest of the path.

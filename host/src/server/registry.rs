@@ -1,8 +1,9 @@
 //! The connections of a host.
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::FxHashMap;
 
 use super::connection::Connection;
 use crate::config::ConnectionConfig;
@@ -14,14 +15,14 @@ pub struct Registry {
 }
 
 struct Connections {
-    open: HashMap<u64, Arc<Connection>>,
+    open: FxHashMap<u64, Arc<Connection>>,
     next: u64,
 }
 
 impl Registry {
     /// An empty registry that numbers connections from `first`.
     pub fn new(first: u64, config: ConnectionConfig) -> Self {
-        let connections = Mutex::new(Connections { open: HashMap::new(), next: first });
+        let connections = Mutex::new(Connections { open: FxHashMap::default(), next: first });
         Registry { connections, config }
     }
 

@@ -142,7 +142,7 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// Reads fields off a payload, naming the one that does not fit.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {

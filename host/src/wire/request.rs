@@ -21,6 +21,9 @@ pub const HOOK: u8 = 64;
 
 const VERSION: u8 = 1;
 
+/// Most requests have fewer environ entries.
+const USUAL: usize = 48;
+
 /// Environ keys that travel as one byte. The byte is the position plus one; zero says that the
 /// name follows in full.
 pub mod key {
@@ -149,8 +152,7 @@ pub struct Request<'a> {
     pub script: &'a [u8],
     /// Name of the callable in the script.
     pub callable: &'a [u8],
-    environ: Fields<'a>,
-    count: u16,
+    environ: Vec<Entry<'a>>,
     /// First values of well-known names, by position.
     known: [Option<&'a [u8]>; key::WELL_KNOWN.len()],
 }
@@ -163,20 +165,6 @@ pub struct Entry<'a> {
     pub name: &'a [u8],
     /// Undecoded.
     pub value: &'a [u8],
-}
-
-impl PartialEq for Fields<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Fields<'_> {}
-
-impl std::fmt::Debug for Fields<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
 }
 
 /// The fixed part of a request, for the encoder.
@@ -272,28 +260,25 @@ impl<'a> Request<'a> {
             application_group: fields.bytes("application group")?,
             script: fields.bytes("script")?,
             callable: fields.bytes("callable")?,
-            count: fields.u16("entries")?,
-            environ: fields.clone(),
+            environ: Vec::with_capacity(USUAL),
             known: [None; key::WELL_KNOWN.len()],
         };
-        let mut rest = request.environ.clone();
-        for _ in 0..request.count {
-            let entry = entry(&mut rest)?;
+        for _ in 0..fields.u16("entries")? {
+            let entry = entry(&mut fields)?;
             if let Some(at) = usize::from(entry.code).checked_sub(1) {
                 request.known[at].get_or_insert(entry.value);
             }
+            request.environ.push(entry);
         }
-        if !rest.0.is_empty() {
+        if !fields.0.is_empty() {
             return Err(BadFrame::Invalid("length"));
         }
         Ok(request)
     }
 
     /// The environ entries in wire order.
-    pub fn environ(&self) -> impl Iterator<Item = Entry<'a>> {
-        let mut fields = self.environ.clone();
-        // decode() has walked all entries, so none of them fails here.
-        (0..self.count).map_while(move |_| entry(&mut fields).ok())
+    pub fn environ(&self) -> &[Entry<'a>] {
+        &self.environ
     }
 
     /// The first value of the environ entry with a well-known name, by its wire byte.
@@ -304,7 +289,7 @@ impl<'a> Request<'a> {
     /// The first value of any environ entry.
     pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
         match key::code(name) {
-            0 => self.environ().find(|entry| entry.name == name).map(|entry| entry.value),
+            0 => self.environ.iter().find(|entry| entry.name == name).map(|entry| entry.value),
             code => self.known(code),
         }
     }
@@ -343,14 +328,14 @@ mod tests {
             let frame = encoder.finish().unwrap();
             let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
             prop_assert_eq!(request.application_group, &group[..]);
-            let seen: Vec<_> = request.environ().map(|entry| (entry.name.to_vec(), entry.value.to_vec())).collect();
+            let seen: Vec<_> = request.environ().iter().map(|entry| (entry.name.to_vec(), entry.value.to_vec())).collect();
             prop_assert_eq!(seen, entries);
         }
 
         #[test]
         fn no_payload_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let Ok(request) = Request::decode(&bytes) {
-                prop_assert!(request.environ().count() <= 65_535);
+                prop_assert!(request.environ().len() <= 65_535);
             }
         }
 

@@ -1,5 +1,6 @@
 //! One request: loading, calling, iterating, closing.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,7 +29,6 @@ struct Call<'a> {
     request: &'a Request<'a>,
     exchange: &'a Arc<dyn Exchange>,
     output: Arc<Output>,
-    script: String,
     /// The request has run for too long, which is its answer.
     timed_out: Cell<bool>,
     /// Where metrics are recorded, until they have been.
@@ -47,11 +47,9 @@ pub fn serve(
     let daemon_start = now();
     let recorded = Cell::new(METRICS.begin(thread_id));
     let scope = Scope::new(exchange);
-    let script = String::from_utf8_lossy(request.script).into_owned();
     let output = Output::new(&scope);
     let timed_out = Cell::new(false);
-    let call =
-        Call { py, runtime, interpreter, request, exchange, output, script, timed_out, recorded };
+    let call = Call { py, runtime, interpreter, request, exchange, output, timed_out, recorded };
     let outcome = call.serve(&scope, thread_id, daemon_start).unwrap_or_else(|raised| {
         let exception = Exception::take(py, raised);
         exception.log(py, b"The WSGI request could not be prepared.");
@@ -87,6 +85,11 @@ impl Call<'_> {
         Ok(outcome)
     }
 
+    /// The script's path for log lines.
+    fn script(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.request.script)
+    }
+
     /// The callable, or how the exchange ends without one.
     fn application(&self) -> Result<Object, Outcome> {
         let namespace = match script::load(self.py, self.runtime, self.interpreter, self.request) {
@@ -95,12 +98,14 @@ impl Call<'_> {
             Loaded::TimedOut => return Err(self.time_out()),
             Loaded::Elsewhere => return Err(Outcome::Rejected),
         };
-        let name = String::from_utf8_lossy(self.request.callable);
-        let found = self.py.str(&name).and_then(|name| namespace.get_item(&name));
+        let names = &self.interpreter.objects(self.py).scripts;
+        let name = names.callable(self.py, self.request.callable);
+        let found = name.and_then(|name| namespace.get_item(&name));
         match found {
             Ok(Some(application)) => Ok(application),
             Ok(None) => {
-                let script = &self.script;
+                let (script, name) = (self.script(), self.request.callable);
+                let name = String::from_utf8_lossy(name);
                 let line = format!(
                     "Target WSGI script '{script}' does not contain WSGI application '{name}'."
                 );
@@ -250,7 +255,7 @@ impl Call<'_> {
     }
 
     fn log_exception(&self, exception: &Exception) {
-        let (script, name, place) = (&self.script, exception.name(), &self.interpreter.label);
+        let (script, name, place) = (self.script(), exception.name(), &self.interpreter.label);
         let line = if exception.is_system_exit() {
             format!("{name} exception raised by WSGI script '{script}' for {place}; ignored.")
         } else {

@@ -134,7 +134,7 @@ impl Template {
         let overridden = request.known(key::FRONT_SCRIPT_NAME).is_some();
         let mut slots: Vec<Slot> = Vec::new();
         for entry in request.environ() {
-            if slots.iter().any(|slot| slot.is_for(&entry)) {
+            if slots.iter().any(|slot| slot.is_for(entry)) {
                 return Ok(None);
             }
             let twin = match entry.code {
@@ -164,8 +164,8 @@ impl Template {
     fn fits<'a>(&mut self, request: &Request<'a>, differing: &mut Vec<(usize, Entry<'a>)>) -> bool {
         differing.clear();
         let mut count = 0;
-        for (position, entry) in request.environ().enumerate() {
-            let Some(slot) = self.slots.get_mut(position).filter(|slot| slot.is_for(&entry)) else {
+        for (position, entry) in request.environ().iter().enumerate() {
+            let Some(slot) = self.slots.get_mut(position).filter(|slot| slot.is_for(entry)) else {
                 return false;
             };
             if slot.value.as_deref() == Some(entry.value) {
@@ -174,7 +174,7 @@ impl Template {
                 if FIXED.contains(&entry.code) {
                     return false;
                 }
-                differing.push((position, entry));
+                differing.push((position, *entry));
             }
             count += 1;
         }
