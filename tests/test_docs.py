@@ -5,6 +5,7 @@ import re
 from nginx import ROOT
 
 TABLE = (ROOT / "src" / "conf" / "commands.rs").read_text()
+BLOCK = (ROOT / "src" / "conf" / "interpreters.rs").read_text()
 DOCUMENT = (ROOT / "docs" / "directives.md").read_text()
 
 CONTEXTS = {
@@ -28,6 +29,8 @@ def in_the_module():
     for constructor, name, place in re.findall(entry, table):
         assert name not in found, name
         found[name] = CONTEXTS[place or IMPLIED[constructor]]
+    for name in re.findall(r'^        "(wsgi_\w+)" =>', BLOCK, re.M):
+        found[name] = found[name] | {"wsgi_interpreter_options"}
     assert len(found) == table.count('c"wsgi_'), "an entry that this test cannot read"
     return found
 

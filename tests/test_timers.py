@@ -160,7 +160,9 @@ def test_a_process_that_has_become_something_else_is_replaced(nginx, what):
     assert request(nginx, "/leave")[0] == 502
     assert pid_of(nginx) != pid
     assert time.monotonic() - began < 10, nginx.log()
-    nginx.wait_for_log(f"daemon process {pid} of group \"app\" has lost its line to the supervisor: killed")
+    # One whose threads have noticed ends by itself.
+    killed = f"daemon process {pid} of group \"app\" has lost its line to the supervisor: killed"
+    nginx.wait_for_log(rf"{killed}|\(pid {pid}\) terminated normally")
 
 
 def test_a_process_for_one_request_gets_no_second(nginx):

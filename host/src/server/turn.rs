@@ -143,8 +143,10 @@ impl Turn {
                     self.arm(&mut state, until.saturating_duration_since(Instant::now()));
                 }
                 drop(state);
-                // Fails only when interrupted; then the state tells what to do.
-                let _ = self.timer.wait();
+                if self.timer.wait().is_err_and(|errno| errno != Errno::EINTR) {
+                    // The application has closed it.
+                    thread::sleep(LONGEST);
+                }
                 let mut state = self.state();
                 state.armed = false;
                 state
