@@ -1,8 +1,13 @@
 """wsgi_next_upstream: what another process of the group runs again, and what nobody does."""
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from client import exchange, get, parse
+from processes import alive, wait_until
 
 GROUP = "wsgi_daemon_process app threads=2 processes=3;"
 SITE = "wsgi_script_alias / {dir}/app.wsgi process-group=app;\n"
@@ -153,3 +158,25 @@ def test_a_streamed_body_is_not_sent_again(site):
     """)
     assert post(nginx, "/503?stream")[0] == 503
     assert len(attempts(nginx, "stream")) == 1
+
+
+def test_what_is_sent_again_waits_for_a_group_that_starts_again_after_a_pause(site):
+    """All processes end while they answer; the next ones come later, because the last ones had ended soon."""
+    nginx = site("wsgi_next_upstream error;", "wsgi_daemon_process app processes=2 threads=2 shutdown-timeout=1;")
+
+    def terminate():
+        daemons = wait_until(lambda: len(nginx.daemons()) == 2 and nginx.daemons(), lambda: nginx.log())
+        assert get(nginx.port, "/200?ready")[0] == 200
+        for daemon in daemons:
+            os.kill(daemon.pid, signal.SIGTERM)
+        wait_until(lambda: not any(alive(daemon.pid) for daemon in daemons), lambda: nginx.log())
+
+    for _ in range(5):
+        terminate()
+    wait_until(lambda: len(nginx.daemons()) == 2, lambda: nginx.log())
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(get, nginx.port, "/slow?again")
+        wait_until(lambda: attempts(nginx, "again"), lambda: nginx.log())
+        terminate()
+        assert answer.result()[0] == 200
+    assert len(attempts(nginx, "again")) == 2

@@ -263,6 +263,10 @@ impl Supervisor {
                 self.send_away(group, child.seat);
             }
             Role::Successor if !overtaken => self.keep_current(index, child),
+            // What still comes to its seat waits there for the next process.
+            Role::Retiring if slot.due.is_some() => {
+                slot.reserved.get_or_insert(child.seat);
+            }
             Role::Successor | Role::Retiring => {}
         }
     }
