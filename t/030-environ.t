@@ -818,3 +818,22 @@ location /other { root @DIR@/other; set $seen $document_root; error_page 403 =20
 GET /other
 --- response_body
 DOCUMENT_ROOT='@DIR@/docs'
+
+
+
+=== TEST 48: a parameter does not take the place of what the host sets, however many requests there were
+--- app
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    names = 'wsgi.url_scheme', 'mod_wsgi.path_info', 'mod_wsgi.callable_object', 'wsgi.own'
+    return [' '.join(environ[name] for name in names).encode()]
+--- config
+wsgi_param wsgi.url_scheme $arg_a;
+wsgi_param mod_wsgi.path_info $arg_a;
+wsgi_param mod_wsgi.callable_object $arg_a;
+wsgi_param wsgi.own $arg_a;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- pipelined_requests eval
+[map { "GET /x?a=$_" } 1 .. 5]
+--- response_body eval
+[map { "http /x application $_" } 1 .. 5]

@@ -24,6 +24,8 @@ const PATIENCE: u8 = 16;
 const FIXED: [u8; 3] = [key::HTTPS, key::REQUEST_HANDLER, key::HANDLER_SCRIPT];
 /// Entries whose values are nobody's business once the request is over.
 const SECRET: [u8; 2] = [key::COOKIE, key::AUTHORIZATION];
+/// How the names begin that the host sets itself, whatever else there is of such a name.
+const OF_THE_HOST: [&[u8]; 3] = [b"wsgi.", b"mod_wsgi.", b"apache."];
 /// File names.
 const PATHS: [u8; 2] = [key::SCRIPT_FILENAME, key::DOCUMENT_ROOT];
 
@@ -106,6 +108,11 @@ impl Templates {
     }
 }
 
+/// Whether the entry has a name that the host may set. What nginx itself sets of these is well known.
+fn is_of_the_host(entry: &Entry<'_>) -> bool {
+    entry.code == 0 && OF_THE_HOST.iter().any(|start| entry.name.starts_with(start))
+}
+
 /// What requests have to have in common.
 fn shape(request: &Request<'_>) -> u64 {
     let mut hasher = FxHasher::default();
@@ -122,7 +129,8 @@ fn shape(request: &Request<'_>) -> u64 {
 }
 
 impl Template {
-    /// A template like the `environ` of a request; `None` when a name is there twice.
+    /// A template like the `environ` of a request; `None` when a name is there twice, or a parameter may
+    /// have one of the host's.
     fn new(
         py: Py,
         shape: u64,
@@ -134,7 +142,7 @@ impl Template {
         let overridden = request.known(key::FRONT_SCRIPT_NAME).is_some();
         let mut slots: Vec<Slot> = Vec::new();
         for entry in request.environ() {
-            if slots.iter().any(|slot| slot.is_for(entry)) {
+            if is_of_the_host(entry) || slots.iter().any(|slot| slot.is_for(entry)) {
                 return Ok(None);
             }
             let twin = match entry.code {
