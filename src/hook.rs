@@ -48,11 +48,12 @@ impl Hook {
     ///
     /// [`ConfigError`], logged.
     pub fn read_or_off(cf: Conf) -> Result<Option<Self>, ConfigError> {
-        let off = cf.words().len() == 2 && cf.word(1)? == "off";
-        if off {
-            Ok(None)
-        } else {
-            Hook::read(cf).map(Some)
+        if cf.word(1)? != "off" {
+            return Hook::read(cf).map(Some);
+        }
+        match cf.words().get(2) {
+            None => Ok(None),
+            Some(_) => Err(cf.error(format_args!("has invalid option \"{}\"", cf.word(2)?))),
         }
     }
 

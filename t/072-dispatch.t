@@ -862,8 +862,8 @@ wsgi_dispatch_script a.py application-group=;
 
 === TEST 38: off with an option
 --- config_error
-wsgi_dispatch_script off process-group=b;
---- error: "wsgi_dispatch_script" has invalid option "process-group=b"
+wsgi_dispatch_script off application-group=b;
+--- error: "wsgi_dispatch_script" has invalid option "application-group=b"
 
 
 
