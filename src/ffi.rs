@@ -47,7 +47,9 @@ pub use event::{now_msec, Timer};
 pub use guard::guard;
 pub use log::{server_log, write_text};
 pub use neighbour::{has_module, override_variable, Neighbour, Variable};
-pub use process::{core_conf, file_log, is_worker, log_level, worker_count, worker_index, Role};
+pub use process::{
+    core_conf, file_log, is_worker, log_level, pid, worker_count, worker_index, Role,
+};
 pub use regex::Regex;
 pub use reply::Reply;
 pub use request::{file_name, header_key, Request};

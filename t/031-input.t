@@ -500,3 +500,23 @@ def application(environ, start_response):
 --- response_body eval
 ["OverflowError: Python int too large to convert to C ssize_t TypeError: read() takes at most 1 argument (2 given)",
  "RuntimeError: iteration of wsgi.input attempted after request completed RuntimeError: iteration of wsgi.input attempted after request completed"]
+
+
+
+=== TEST 32: bodies that wait for their reader, on a connection that was kept
+--- app
+import time
+
+def application(environ, start_response):
+    if environ['REQUEST_METHOD'] == 'POST':
+        time.sleep(0.3)
+    body = environ['wsgi.input'].read()
+    start_response('200 OK', [])
+    return [b'%d' % len(body)]
+--- config
+client_body_buffer_size 4m;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
+--- request eval
+["GET /", "POST /\n" . "0123456789abcdef" x 131072, "GET /", "POST /\n" . "0123456789abcdef" x 131072]
+--- response_body eval
+["0", "2097152", "0", "2097152"]

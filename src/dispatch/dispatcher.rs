@@ -13,7 +13,7 @@ use super::idle::IdlePool;
 use super::lingering::{Lingering, ThreadIs};
 use super::waiting::Station;
 use crate::conf::MainConf;
-use crate::ffi::{fork, guard, worker_index, Timer, Watched};
+use crate::ffi::{fork, guard, pid, worker_index, Timer, Watched};
 use crate::master::{Daemons, Generation};
 
 /// Where a request runs.
@@ -151,7 +151,7 @@ impl Dispatcher {
     /// The pid of a process, as far as it is known.
     pub fn pid(&self, place: Place, process: usize) -> Option<u32> {
         match place {
-            Place::Embedded => Some(std::process::id()),
+            Place::Embedded => Some(pid()),
             Place::Daemon(group) => {
                 Some(self.daemons()?.reports[group].pid(process)).filter(|pid| *pid != 0)
             }

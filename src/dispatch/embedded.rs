@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nginx_sys::{
-    ngx_connection_t, ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_io, ngx_post_event,
+    ngx_connection_t, ngx_event_t, ngx_get_connection, ngx_io, ngx_post_event,
     ngx_posted_next_events,
 };
 use ngx::log::ngx_cycle_log;
@@ -197,10 +197,8 @@ fn adopt(fd: OwnedFd, log: *mut nginx_sys::ngx_log_t) -> Option<*mut ngx_connect
         (*c).log = log;
         // From here on the descriptor is closed with the connection.
         std::mem::forget(fd);
-        let added = ngx_event_actions
-            .add_conn
-            .map_or_else(|| nginx_sys::ngx_handle_read_event((*c).read, 0), |add_conn| add_conn(c));
-        if added != code::OK {
+        // Only what can be read: nginx asks for more when it waits to write.
+        if nginx_sys::ngx_handle_read_event((*c).read, 0) != code::OK {
             close_connection(c);
             return None;
         }

@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 
-use nginx_sys::{ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_read_event, ngx_log_t};
+use nginx_sys::{
+    ngx_connection_t, ngx_del_timer, ngx_event_actions, ngx_event_flags, ngx_event_t,
+    ngx_handle_read_event, ngx_log_t, NGX_USE_EPOLL_EVENT,
+};
 use ngx::log::ngx_cycle_log;
 
 use crate::ffi::{close_connection, code, guard, Role};
@@ -52,6 +55,7 @@ impl IdlePool {
             if unfit || ngx_handle_read_event(read, 0) != code::OK {
                 return false;
             }
+            leave_write_event(write);
             for event in [read, write] {
                 if (*event).timer_set() != 0 {
                     ngx_del_timer(event);
@@ -101,6 +105,24 @@ unsafe fn set_logs(c: *mut ngx_connection_t, log: *mut ngx_log_t) {
         (*(*c).write).log = log;
         if !(*c).pool.is_null() {
             (*(*c).pool).log = log;
+        }
+    }
+}
+
+/// Has epoll tell of the connection only what can be read, until nginx waits to write on it: otherwise
+/// the worker is woken up once more for each request, when the other end has read it.
+///
+/// # Safety
+///
+/// `write` is the write event of an open connection.
+unsafe fn leave_write_event(write: *mut ngx_event_t) {
+    // SAFETY: as the caller guarantees. With epoll these are nginx's NGX_WRITE_EVENT and
+    // NGX_CLEAR_EVENT: what stays registered of the connection stays edge-triggered.
+    unsafe {
+        if (*write).active() != 0 && ngx_event_flags & NGX_USE_EPOLL_EVENT as usize != 0 {
+            if let Some(del) = ngx_event_actions.del {
+                del(write, libc::EPOLLOUT as isize, libc::EPOLLET as u32 as usize);
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use super::names::{listener_port, local_port, server_name};
 use super::neighbours::Neighbours;
 use super::{links, proxies, Target};
 use crate::conf::{LocationConf, MapHead};
-use crate::ffi::{buf_size, bytes, code, Request};
+use crate::ffi::{buf_size, bytes, code, pid, Request};
 use crate::route::collapse;
 
 /// What nginx itself wants of the application.
@@ -147,7 +147,7 @@ fn server(r: Request, neighbours: &Neighbours, target: &Target, entries: &mut En
     }
     entries.set("mod_wsgi.listener_host", address);
     entries.set("mod_wsgi.listener_port", listener_port(r).to_string());
-    entries.set("mod_wsgi.server_pid", std::process::id().to_string());
+    entries.set("mod_wsgi.server_pid", pid().to_string());
     if let Some(id) = neighbours.request_id.get(r) {
         entries.set("mod_wsgi.request_id", id);
     }

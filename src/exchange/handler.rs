@@ -17,7 +17,7 @@ use super::frames::FrameReader;
 use super::{body, dispatch_script, request, response, Clock, Exchange, Target};
 use crate::conf::{GroupDefinition, LocationConf, MainConf};
 use crate::dispatch::Place;
-use crate::ffi::{code, guard, str_of, text, Request, Timer};
+use crate::ffi::{code, guard, pid, str_of, text, Request, Timer};
 use crate::route::{check_owner, jail, Foreign, NoScript, Route};
 
 /// Why a request is not passed to an application (semantics a.8, h.2).
@@ -254,7 +254,7 @@ fn exchange(
 pub fn next_id() -> u64 {
     static COUNTER: AtomicU64 = AtomicU64::new(1);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed) & 0xff_ffff_ffff;
-    u64::from(std::process::id()) << 40 | count
+    u64::from(pid()) << 40 | count
 }
 
 fn make_upstream(r: Request, conf: NonNull<ngx_http_upstream_conf_t>) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use std::ptr::addr_of;
 
 use nginx_sys::{
     ngx_core_conf_t, ngx_core_module, ngx_cycle_t, ngx_exiting, ngx_log_get_file_log, ngx_log_t,
-    ngx_process, ngx_quit, ngx_terminate, ngx_test_config, ngx_worker,
+    ngx_pid, ngx_process, ngx_quit, ngx_terminate, ngx_test_config, ngx_worker,
 };
 
 use super::bytes;
@@ -80,6 +80,12 @@ pub fn worker_index() -> usize {
     } else {
         0
     }
+}
+
+/// The pid of this nginx process, which nginx has asked the kernel for.
+pub fn pid() -> u32 {
+    // SAFETY: set when the process begins and not changed while it handles requests.
+    unsafe { ngx_pid as u32 }
 }
 
 /// The core module's configuration of a cycle.
