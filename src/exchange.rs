@@ -6,11 +6,13 @@ mod cache;
 #[cfg(not(ngx_feature = "http_cache"))]
 #[path = "exchange/uncached.rs"]
 mod cache;
+mod decimal;
 mod dispatch_script;
 mod entries;
 mod environ;
 mod frames;
 mod handler;
+mod header_names;
 mod names;
 mod neighbours;
 mod proxies;
@@ -73,6 +75,8 @@ pub struct Exchange {
     /// The process said that another one is to run it.
     pub rejected: bool,
 
+    /// What is sent of the request before its body.
+    frame: Vec<u8>,
     frames: FrameReader,
     /// What the response's Content-Length leaves to come.
     rest: Option<u64>,

@@ -9,6 +9,8 @@ mod alias;
 mod choice;
 #[path = "../src/conf/daemon.rs"]
 mod daemon;
+#[path = "../src/exchange/decimal.rs"]
+mod decimal;
 #[path = "../src/access/digest.rs"]
 mod digest;
 #[path = "../src/exchange/entries.rs"]
@@ -17,6 +19,8 @@ mod entries;
 mod format;
 #[path = "../src/exchange/frames.rs"]
 mod frames;
+#[path = "../src/exchange/header_names.rs"]
+mod header_names;
 #[path = "../src/route/jail.rs"]
 mod jail;
 #[path = "../src/access/nonces.rs"]

@@ -4,12 +4,14 @@
 use std::borrow::Cow;
 
 use nginx_sys::{
-    ngx_connection_local_sockaddr, ngx_inet_get_port, ngx_str_t, ngx_unescape_uri, NGINX_VER,
+    ngx_connection_local_sockaddr, ngx_inet_get_port, ngx_sock_ntop, ngx_unescape_uri, NGINX_VER,
     NGX_HTTP_HEAD,
 };
 use ngx_wsgi_host::wire::RequestEncoder;
 
+use super::decimal::dotted;
 use super::entries::Entries;
+use super::header_names::{is_passed, write_key, NameFilter, Withheld};
 use super::names::{listener_port, local_port, server_name};
 use super::neighbours::Neighbours;
 use super::{links, proxies, Target};
@@ -35,7 +37,7 @@ pub fn encode(
     asked: &Asked,
     out: &mut RequestEncoder,
 ) {
-    let mut entries = Entries::default();
+    let mut entries = Entries(out);
     request_line(r, method(r, conf, neighbours, asked), target, &mut entries);
     server(r, neighbours, target, &mut entries);
     client(r, neighbours, &mut entries);
@@ -54,9 +56,6 @@ pub fn encode(
         let trusted = conf.trusted_proxies.as_ref().map(|trusted| &***trusted);
         proxies::apply(&mut entries, headers, trusted);
     }
-    for (name, value) in &entries.0 {
-        out.entry(name, value);
-    }
 }
 
 /// Writes the environ of a hook, which is not the application's: there is no body, and no parameter
@@ -67,7 +66,7 @@ pub fn encode_for_hook(
     target: &Target,
     out: &mut RequestEncoder,
 ) {
-    let mut entries = Entries::default();
+    let mut entries = Entries(out);
     // SAFETY: lives as long as the request.
     request_line(r, unsafe { bytes(&r.get().method_name) }, target, &mut entries);
     server(r, neighbours, target, &mut entries);
@@ -78,9 +77,6 @@ pub fn encode_for_hook(
     // SAFETY: a request has its connection, which has the peer's address.
     entries.set("REMOTE_HOST", unsafe { bytes(&(*r.connection()).addr_text) });
     entries.set("SERVER_SIGNATURE", "");
-    for (name, value) in &entries.0 {
-        out.entry(name, value);
-    }
 }
 
 /// HEAD is presented as GET where that may change what nginx makes of the answer (semantics d.8).
@@ -98,7 +94,7 @@ fn method<'a>(r: Request, conf: &LocationConf, neighbours: &Neighbours, asked: &
     unsafe { bytes(&r.get().method_name) }
 }
 
-fn request_line(r: Request, method: &[u8], target: &Target, entries: &mut Entries) {
+fn request_line(r: Request, method: &[u8], target: &Target, entries: &mut Entries<'_>) {
     let request = r.get();
     // SAFETY: these strings live as long as the request.
     let (uri, args, protocol) = unsafe {
@@ -121,17 +117,18 @@ fn request_line(r: Request, method: &[u8], target: &Target, entries: &mut Entrie
     entries.set("SERVER_PROTOCOL", if protocol.is_empty() { b"HTTP/0.9" } else { protocol });
 }
 
-fn server(r: Request, neighbours: &Neighbours, target: &Target, entries: &mut Entries) {
+fn server(r: Request, neighbours: &Neighbours, target: &Target, entries: &mut Entries<'_>) {
     let scheme = if r.is_tls() { "https" } else { "http" };
-    let address = local_address(r);
+    let mut buffer = [0; ADDRESS];
+    let address = local_address(r, &mut buffer);
     let root = neighbours.document_root.get(r).unwrap_or_default();
     let root = match &target.jail {
         Some(jail) => crate::route::jail::directory(jail, root),
         None => Some(root),
     };
-    entries.set("SERVER_NAME", escape_html(&server_name(r)));
-    entries.set("SERVER_PORT", local_port(r).to_string());
-    entries.set("SERVER_ADDR", &*address);
+    entries.set("SERVER_NAME", escape_html(server_name(r)));
+    entries.set_number("SERVER_PORT", local_port(r));
+    entries.set("SERVER_ADDR", address);
     entries.set("SERVER_SOFTWARE", NGINX_VER.to_bytes());
     entries.set("CONTEXT_PREFIX", "");
     if let Some(root) = root {
@@ -146,26 +143,38 @@ fn server(r: Request, neighbours: &Neighbours, target: &Target, entries: &mut En
         }
     }
     entries.set("mod_wsgi.listener_host", address);
-    entries.set("mod_wsgi.listener_port", listener_port(r).to_string());
-    entries.set("mod_wsgi.server_pid", pid().to_string());
+    entries.set_number("mod_wsgi.listener_port", listener_port(r));
+    entries.set_number("mod_wsgi.server_pid", pid());
     if let Some(id) = neighbours.request_id.get(r) {
         entries.set("mod_wsgi.request_id", id);
     }
     // SAFETY: a request has its connection.
     let number = unsafe { (*r.connection()).number };
-    entries.set("mod_wsgi.connection_id", number.to_string());
+    entries.set_number("mod_wsgi.connection_id", number);
 }
 
-fn local_address(r: Request) -> Vec<u8> {
-    let mut buffer = [0u8; 128];
-    let mut s = ngx_str_t { len: buffer.len(), data: buffer.as_mut_ptr() };
-    // SAFETY: nginx writes at most len bytes and sets it to what it wrote.
-    unsafe {
-        if ngx_connection_local_sockaddr(r.connection(), &mut s, 0) != code::OK {
-            return Vec::new();
+/// Room for any address.
+const ADDRESS: usize = 128;
+
+/// The address that accepted the request, as text.
+fn local_address(r: Request, buffer: &mut [u8; ADDRESS]) -> &[u8] {
+    // SAFETY: a live connection, whose address is known afterwards; nginx writes no more than the
+    // length of the buffer.
+    let len = unsafe {
+        let c = r.connection();
+        if ngx_connection_local_sockaddr(c, std::ptr::null_mut(), 0) != code::OK {
+            return &[];
         }
-        bytes(&s).to_vec()
-    }
+        let address = (*c).local_sockaddr;
+        match i32::from((*address).sa_family) {
+            libc::AF_INET => {
+                let address = (*address.cast::<libc::sockaddr_in>()).sin_addr.s_addr;
+                dotted(address.to_ne_bytes(), buffer)
+            }
+            _ => ngx_sock_ntop(address, (*c).local_socklen, buffer.as_mut_ptr(), ADDRESS, 0),
+        }
+    };
+    &buffer[..len]
 }
 
 /// A name that the client made up may end in a page.
@@ -187,7 +196,7 @@ fn escape_html(name: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-fn client(r: Request, neighbours: &Neighbours, entries: &mut Entries) {
+fn client(r: Request, neighbours: &Neighbours, entries: &mut Entries<'_>) {
     // SAFETY: a request has its connection, which has the peer's address.
     let (address, port) = unsafe {
         let c = r.connection();
@@ -195,7 +204,7 @@ fn client(r: Request, neighbours: &Neighbours, entries: &mut Entries) {
     };
     entries.set("REMOTE_ADDR", address);
     match neighbours.realip_port.and_then(|variable| variable.get(r)).unwrap_or_default() {
-        b"" => entries.set("REMOTE_PORT", port.to_string()),
+        b"" => entries.set_number("REMOTE_PORT", port),
         port => entries.set("REMOTE_PORT", port),
     }
     if let Some(user) = neighbours.authenticated_user(r) {
@@ -208,7 +217,7 @@ fn client(r: Request, neighbours: &Neighbours, entries: &mut Entries) {
 }
 
 /// What the client asked for, when nginx has led the request elsewhere: with `error_page`, for one.
-fn redirect(r: Request, entries: &mut Entries) {
+fn redirect(r: Request, entries: &mut Entries<'_>) {
     // Subrequests are internal by nature.
     if !r.is_main() || !r.internal() {
         return;
@@ -218,7 +227,7 @@ fn redirect(r: Request, entries: &mut Entries) {
     let mut parts = uri.splitn(2, |byte| *byte == b'?');
     let path = parts.next().unwrap_or_default();
     let status = r.get().err_status;
-    entries.set("REDIRECT_STATUS", if status == 0 { "200".into() } else { status.to_string() });
+    entries.set_number("REDIRECT_STATUS", if status == 0 { 200 } else { status as u64 });
     entries.set("REDIRECT_URL", collapse(&unescape(path)));
     if let Some(query) = parts.next() {
         entries.set("REDIRECT_QUERY_STRING", query);
@@ -238,52 +247,51 @@ fn unescape(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Which headers of the client the application does not see.
-#[derive(Default)]
-struct Withheld {
-    all_but_the_bodys: bool,
-    the_bodys: bool,
-    conditions: bool,
-}
-
-impl Withheld {
-    fn includes(&self, key: &[u8]) -> bool {
-        if OF_THE_BODY.contains(&key) {
-            return self.the_bodys;
-        }
-        self.all_but_the_bodys || self.conditions && CONDITIONS.contains(&key)
-    }
-}
-
-fn headers(r: Request, target: &Target, mut withheld: Withheld, entries: &mut Entries) {
-    let mut seen: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+fn headers(r: Request, target: &Target, mut withheld: Withheld, entries: &mut Entries<'_>) {
     // A subrequest has the headers of the client's request, but perhaps not its body; after an
     // internal redirect the body may have been used.
     withheld.the_bodys |= (!r.is_main() || r.internal()) && !has_body(r);
-    for (name, value) in r.headers() {
-        let Some(key) = header_name(name, target.pass_authorization) else { continue };
-        // nginx leaves tabs around a value.
-        let value = value.trim_ascii();
-        if withheld.includes(&key) {
-            continue;
-        }
-        match seen.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, joined)) => {
-                joined.extend_from_slice(if key == b"HTTP_COOKIE" { b"; " } else { b", " });
-                joined.extend_from_slice(value);
-            }
-            None => seen.push((key, value.to_vec())),
+    let passed = || {
+        let all = r.headers();
+        all.filter(|(name, _)| {
+            is_passed(name, target.pass_authorization) && !withheld.includes(name)
+        })
+    };
+    let mut names = NameFilter::default();
+    r.headers().for_each(|(name, _)| names.add(name));
+    let mut has_host = false;
+    for (index, (name, value)) in passed().enumerate() {
+        has_host |= name.eq_ignore_ascii_case(b"host");
+        let same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
+        if !names.may_repeat(name) {
+            header(name, std::iter::once(value), entries);
+        } else if !passed().take(index).any(|earlier| same(&earlier)) {
+            header(name, passed().filter(same).map(|(_, value)| value), entries);
         }
     }
     // HTTP/3 may name the host in :authority alone.
-    if !withheld.all_but_the_bodys && !seen.iter().any(|(name, _)| name == b"HTTP_HOST") {
+    if !withheld.all_but_the_bodys && !has_host {
         // SAFETY: lives as long as the request.
         let host = unsafe { bytes(&r.get().headers_in.server) };
         if !host.is_empty() {
-            seen.push((b"HTTP_HOST".to_vec(), host.to_vec()));
+            entries.set("HTTP_HOST", host);
         }
     }
-    entries.0.append(&mut seen);
+}
+
+/// Writes the values of a request header as one entry.
+fn header<'v>(name: &[u8], values: impl Iterator<Item = &'v [u8]>, entries: &mut Entries<'_>) {
+    let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
+    let joined = |out: &mut Vec<u8>| {
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                out.extend_from_slice(separator);
+            }
+            // nginx leaves tabs around a value.
+            out.extend_from_slice(value.trim_ascii());
+        }
+    };
+    entries.0.entry_of(|out| write_key(name, out), joined);
 }
 
 /// Whether there is a body to send, or may be one to come.
@@ -293,38 +301,7 @@ fn has_body(r: Request) -> bool {
         || links(r.body()).any(|link| unsafe { buf_size((*link).buf) } > 0)
 }
 
-/// Headers that describe a body.
-const OF_THE_BODY: [&[u8]; 3] = [b"CONTENT_LENGTH", b"CONTENT_TYPE", b"HTTP_TRANSFER_ENCODING"];
-
-/// Headers that ask for less than the whole response, with which nginx deals itself when it has it in
-/// its cache.
-const CONDITIONS: [&[u8]; 6] = [
-    b"HTTP_IF_MODIFIED_SINCE",
-    b"HTTP_IF_UNMODIFIED_SINCE",
-    b"HTTP_IF_NONE_MATCH",
-    b"HTTP_IF_MATCH",
-    b"HTTP_RANGE",
-    b"HTTP_IF_RANGE",
-];
-
-/// The environ key of a request header; `None` for one that is not passed on (semantics c.3).
-fn header_name(name: &[u8], pass_authorization: bool) -> Option<Vec<u8>> {
-    if name.is_empty() || !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
-        return None;
-    }
-    let upper: Vec<u8> = name
-        .iter()
-        .map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() })
-        .collect();
-    match &*upper {
-        b"CONTENT_TYPE" | b"CONTENT_LENGTH" => Some(upper),
-        b"PROXY" | b"PROXY_AUTHORIZATION" => None,
-        b"AUTHORIZATION" if !pass_authorization => None,
-        _ => Some([b"HTTP_", &*upper].concat()),
-    }
-}
-
-fn params(r: Request, conf: &LocationConf, entries: &mut Entries) {
+fn params(r: Request, conf: &LocationConf, entries: &mut Entries<'_>) {
     // The last one of a name counts, and what the server knows itself counts more.
     for param in conf.params.iter().rev() {
         let name = param.name.as_bytes();

@@ -239,6 +239,7 @@ fn exchange(
         failure: 0,
         head_only: false,
         rejected: false,
+        frame: Vec::new(),
         frames: FrameReader::default(),
         rest: None,
         bodyless: false,

@@ -44,10 +44,10 @@ fn resolve(
     match token {
         Token::Global => Vec::new(),
         Token::Text(text) => text.as_bytes().to_vec(),
-        Token::Server => with_port(&server_name(r), local_port(r)),
+        Token::Server => with_port(server_name(r), local_port(r)),
         Token::Host => with_port(host_name(r), local_port(r)),
         Token::Resource => {
-            let mut name = with_port(&server_name(r), local_port(r));
+            let mut name = with_port(server_name(r), local_port(r));
             name.push(b'|');
             name.extend_from_slice(script_name);
             name
@@ -73,16 +73,16 @@ pub fn environment(name: &str, r: Request, conf: &LocationConf) -> Option<Vec<u8
 }
 
 /// The server's name; where its configuration has none, or a pattern, the one the client asked for.
-pub fn server_name(r: Request) -> Vec<u8> {
+pub fn server_name<'a>(r: Request) -> &'a [u8] {
     // SAFETY: the server's configuration lives as long as the cycle.
     let configured = unsafe { bytes(&r.core_server().server_name) };
     let plain = !configured.is_empty()
         && !configured.starts_with(b".")
         && !configured.iter().any(|byte| matches!(byte, b'*' | b'~'));
     if plain {
-        configured.to_vec()
+        configured
     } else {
-        host_name(r).to_vec()
+        host_name(r)
     }
 }
 

@@ -118,7 +118,7 @@ fn trusts(proxies: &[Network], address: &[u8]) -> bool {
 /// Puts what the configured headers say in the place of what nginx knows, if they come from a
 /// trusted proxy; `proxies` is `None` when everybody is. Of the headers of a category that one of
 /// them belongs to, only the one that counts is left.
-pub fn apply(entries: &mut Entries, headers: &[ProxyHeader], proxies: Option<&[Network]>) {
+pub fn apply(entries: &mut Entries<'_>, headers: &[ProxyHeader], proxies: Option<&[Network]>) {
     let peer = entries.get(b"REMOTE_ADDR").unwrap_or_default();
     let trusted = proxies.is_none_or(|proxies| trusts(proxies, peer));
     let mut winners: Vec<(Category, Option<&str>)> = Vec::new();
@@ -143,7 +143,12 @@ pub fn apply(entries: &mut Entries, headers: &[ProxyHeader], proxies: Option<&[N
     }
 }
 
-fn believe(entries: &mut Entries, header: &ProxyHeader, value: &[u8], proxies: Option<&[Network]>) {
+fn believe(
+    entries: &mut Entries<'_>,
+    header: &ProxyHeader,
+    value: &[u8],
+    proxies: Option<&[Network]>,
+) {
     match header.category {
         Category::Client if header.name == "HTTP_X_FORWARDED_FOR" => {
             believe_chain(entries, header.name, value, proxies);
@@ -168,7 +173,7 @@ fn believe(entries: &mut Entries, header: &ProxyHeader, value: &[u8], proxies: O
 
 /// The client is who the last trusted proxy of the chain has seen. What is left of it anybody can
 /// have made up, so it is cut off.
-fn believe_chain(entries: &mut Entries, name: &str, value: &[u8], proxies: Option<&[Network]>) {
+fn believe_chain(entries: &mut Entries<'_>, name: &str, value: &[u8], proxies: Option<&[Network]>) {
     let chain: Vec<&[u8]> = value
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
@@ -201,6 +206,7 @@ fn is_https(name: &str, value: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ngx_wsgi_host::wire::{Request, RequestEncoder, Target, HEADER_LEN};
 
     fn headers(names: &[&str]) -> Vec<ProxyHeader> {
         names.iter().map(|name| ProxyHeader::named(name).unwrap()).collect()
@@ -217,16 +223,19 @@ mod tests {
         names: &[&str],
         proxies: Option<&[&str]>,
     ) -> Vec<(String, String)> {
-        let mut entries = Entries::default();
+        let mut encoder = RequestEncoder::new(&Target::default());
+        let mut entries = Entries(&mut encoder);
         entries.set("REMOTE_ADDR", peer);
         for (name, value) in given {
             entries.set(name, *value);
         }
         let proxies = proxies.map(networks);
         apply(&mut entries, &headers(names), proxies.as_deref());
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let frame = encoder.finish().unwrap();
+        let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut all: Vec<_> =
-            entries.0.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+            request.environ().iter().map(|entry| (text(entry.name), text(entry.value))).collect();
         all.sort();
         all
     }

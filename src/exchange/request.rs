@@ -8,7 +8,7 @@ use ngx_wsgi_host::wire::{
 
 use super::{body, cache, environ, Exchange};
 use crate::conf::{LocationConf, MainConf, MapHead};
-use crate::ffi::{chain_of, code, guard, now_msec, Request};
+use crate::ffi::{chain_of, code, guard, memory_buf, now_msec, Request};
 
 /// nginx's `create_request`: the frame and, when it has been read, the body.
 ///
@@ -33,10 +33,13 @@ fn write(r: Request, exchange: &mut Exchange) -> Option<()> {
     let passed = unsafe { (*(*r.upstream()).conf).pass_request_body != 0 };
     let unbuffered = r.request_body_no_buffering();
     let has_body = passed && (unbuffered || !r.body().is_null());
-    let frame = encode(r, exchange, has_body, unbuffered)?;
-    // SAFETY: the request's pool outlives the chain.
+    exchange.frame = encode(r, exchange, has_body, unbuffered)?;
+    // SAFETY: the request's pool outlives the chain; the exchange has the frame as long as the pool, and
+    // never another one.
     let mut out = unsafe { chain_of(r.pool()) };
-    out.push_copy(&frame).then_some(())?;
+    // SAFETY: as above.
+    let frame = unsafe { memory_buf(r.pool(), exchange.frame.as_mut_ptr(), exchange.frame.len()) };
+    out.push(frame?).then_some(())?;
     if has_body && !unbuffered {
         body::append_frames(&mut out, r.pool(), r.body()).then_some(())?;
     }

@@ -1,5 +1,7 @@
 //! The REQUEST frame: where the request goes, and its environ.
 
+use std::ops::Range;
+
 use super::frame::{put_bytes, put_u16, BadFrame, Fields, Header, Kind, HEADER_LEN};
 
 /// Request flag: no BODY frame follows.
@@ -23,6 +25,8 @@ const VERSION: u8 = 1;
 
 /// Most requests have fewer environ entries.
 const USUAL: usize = 48;
+/// Where the name is in an entry that has it in full: behind its code and its length.
+const NAME_AT: usize = 3;
 
 /// Environ keys that travel as one byte. The byte is the position plus one; zero says that the
 /// name follows in full.
@@ -111,15 +115,42 @@ pub mod key {
         true
     }
 
+    /// Places in the table of codes.
+    const PLACES: usize = 128;
+
+    /// Codes by the places of their names, 0 where there is none.
+    const CODES: [u8; PLACES] = {
+        let mut codes = [0; PLACES];
+        let mut position = 0;
+        while position < WELL_KNOWN.len() {
+            let place = place(WELL_KNOWN[position].as_bytes());
+            assert!(codes[place] == 0, "two names have one place: choose other factors");
+            position += 1;
+            codes[place] = position as u8;
+        }
+        codes
+    };
+
+    /// The place of a name, which no two well-known ones share.
+    const fn place(name: &[u8]) -> usize {
+        let len = name.len();
+        let last_but_one = if len < 2 { 0 } else { name[len - 2] as usize };
+        let middle = if len == 0 { 0 } else { name[len / 2] as usize };
+        (len + 5 * middle + 114 * last_but_one) % PLACES
+    }
+
     /// The wire byte of a name, 0 when it has none.
+    #[inline]
     pub fn code(name: &[u8]) -> u8 {
-        WELL_KNOWN
-            .iter()
-            .position(|known| known.as_bytes() == name)
-            .map_or(0, |position| position as u8 + 1)
+        let code = CODES[place(name)];
+        match self::name(code) {
+            Some(known) if known.as_bytes() == name => code,
+            _ => 0,
+        }
     }
 
     /// The name of a wire byte.
+    #[inline]
     pub fn name(code: u8) -> Option<&'static str> {
         WELL_KNOWN.get((code as usize).checked_sub(1)?).copied()
     }
@@ -128,7 +159,8 @@ pub mod key {
 /// Writes a REQUEST frame: the fixed part first, then environ entries, then [`Self::finish`].
 pub struct RequestEncoder {
     out: Vec<u8>,
-    count_at: usize,
+    /// Where the entries begin; their number stands before.
+    entries_at: usize,
     count: u16,
 }
 
@@ -195,24 +227,84 @@ impl RequestEncoder {
         {
             put_bytes(&mut out, value);
         }
-        let count_at = out.len();
         put_u16(&mut out, 0);
-        RequestEncoder { out, count_at, count: 0 }
+        let entries_at = out.len();
+        RequestEncoder { out, entries_at, count: 0 }
     }
 
     /// Adds an environ entry. A name longer than 65,535 bytes or an entry past the 65,535th is
     /// left out; nginx's own header limits are far below both.
+    #[inline]
     pub fn entry(&mut self, name: &[u8], value: &[u8]) {
-        let Ok(name_len) = u16::try_from(name.len()) else { return };
+        // Inlined with a constant name, the code is constant, too.
+        match key::code(name) {
+            0 => {
+                self.entry_of(|out| out.extend_from_slice(name), |out| out.extend_from_slice(value))
+            }
+            code => self.well_known(code, value),
+        }
+    }
+
+    fn well_known(&mut self, code: u8, value: &[u8]) {
         let Some(count) = self.count.checked_add(1) else { return };
         self.count = count;
-        let code = key::code(name);
-        self.out.push(code);
-        if code == 0 {
-            put_u16(&mut self.out, name_len);
-            self.out.extend_from_slice(name);
+        let len = (value.len() as u32).to_le_bytes();
+        self.out.reserve(1 + len.len() + value.len());
+        self.out.extend_from_slice(&[code, len[0], len[1], len[2], len[3]]);
+        self.out.extend_from_slice(value);
+    }
+
+    /// Adds an environ entry whose name and value are appended by these two, under the same limits.
+    pub fn entry_of(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.out.len();
+        self.out.extend_from_slice(&[0; NAME_AT]);
+        name(&mut self.out);
+        let name = &self.out[start + NAME_AT..];
+        let (Ok(name_len), Some(count)) = (u16::try_from(name.len()), self.count.checked_add(1))
+        else {
+            return self.out.truncate(start);
+        };
+        self.count = count;
+        match key::code(name) {
+            0 => self.out[start + 1..start + NAME_AT].copy_from_slice(&name_len.to_le_bytes()),
+            code => {
+                self.out.truncate(start);
+                self.out.push(code);
+            }
         }
-        put_bytes(&mut self.out, value);
+        let len_at = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+        value(&mut self.out);
+        let len = (self.out.len() - len_at - 4) as u32;
+        self.out[len_at..len_at + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// The entries so far: where each is, its name and its value.
+    fn entries(&self) -> impl Iterator<Item = (Range<usize>, &[u8], &[u8])> {
+        let mut rest = Fields(&self.out[self.entries_at..]);
+        std::iter::from_fn(move || {
+            let start = self.out.len() - rest.0.len();
+            let Entry { name, value, .. } = entry(&mut rest).ok()?;
+            Some((start..self.out.len() - rest.0.len(), name, value))
+        })
+    }
+
+    /// The first value of a name, without regard to case.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        let found = self.entries().find(|(_, known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(.., value)| value)
+    }
+
+    /// Takes the entries of a name out again, without regard to case.
+    pub fn remove(&mut self, name: &[u8]) {
+        let place = |encoder: &Self| {
+            let mut entries = encoder.entries();
+            entries.find(|(_, known, _)| known.eq_ignore_ascii_case(name)).map(|(place, ..)| place)
+        };
+        while let Some(place) = place(self) {
+            self.out.drain(place);
+            self.count -= 1;
+        }
     }
 
     /// The finished frame.
@@ -221,7 +313,7 @@ impl RequestEncoder {
     ///
     /// [`BadFrame::Length`] when the environ is over the limit of a REQUEST frame.
     pub fn finish(mut self) -> Result<Vec<u8>, BadFrame> {
-        self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_le_bytes());
+        self.out[self.entries_at - 2..self.entries_at].copy_from_slice(&self.count.to_le_bytes());
         let len = self.out.len() - HEADER_LEN;
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         if len > super::limit(Kind::Request) {
@@ -333,6 +425,23 @@ mod tests {
         }
 
         #[test]
+        fn appended_entries_are_entries(
+            name in proptest::collection::vec(any::<u8>(), 0..60),
+            value in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..5),
+        ) {
+            let (mut whole, mut pieces) =
+                (RequestEncoder::new(&Target::default()), RequestEncoder::new(&Target::default()));
+            for name in [&name[..], b"HTTP_HOST"] {
+                whole.entry(name, &value.concat());
+                pieces.entry_of(
+                    |out| out.extend_from_slice(name),
+                    |out| value.iter().for_each(|piece| out.extend_from_slice(piece)),
+                );
+            }
+            prop_assert_eq!(pieces.finish().unwrap(), whole.finish().unwrap());
+        }
+
+        #[test]
         fn no_payload_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let Ok(request) = Request::decode(&bytes) {
                 prop_assert!(request.environ().len() <= 65_535);
@@ -361,7 +470,38 @@ mod tests {
     }
 
     #[test]
+    fn entries_can_be_looked_up_and_taken_out() {
+        let mut encoder = RequestEncoder::new(&Target::default());
+        for (name, value) in [("HTTPS", "1"), ("X_a", "2"), ("HTTP_HOST", "3"), ("x_A", "4")] {
+            encoder.entry(name.as_bytes(), value.as_bytes());
+        }
+        assert_eq!(encoder.get(b"X_A"), Some(&b"2"[..]));
+        assert_eq!(encoder.get(b"http_host"), Some(&b"3"[..]));
+        assert_eq!(encoder.get(b"HTTP"), None);
+        encoder.remove(b"X_A");
+        encoder.remove(b"HTTPs");
+        encoder.remove(b"HTTP");
+        let frame = encoder.finish().unwrap();
+        let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
+        assert_eq!(request.environ().collect::<Vec<_>>(), [(&b"HTTP_HOST"[..], &b"3"[..])]);
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_left_out() {
+        let (name, mut encoder) = (vec![b'A'; 65_536], RequestEncoder::new(&Target::default()));
+        encoder.entry(&name, b"1");
+        encoder.entry_of(|out| out.extend_from_slice(&name), |out| out.push(b'1'));
+        encoder.entry_of(|out| out.extend_from_slice(&name[1..]), |out| out.push(b'1'));
+        let frame = encoder.finish().unwrap();
+        assert_eq!(Request::decode(&frame[HEADER_LEN..]).unwrap().environ().count(), 1);
+    }
+
+    #[test]
     fn well_known_keys_take_one_byte() {
+        for name in key::WELL_KNOWN {
+            assert_eq!(key::name(key::code(name.as_bytes())), Some(name));
+        }
+        assert_eq!(key::code(b""), 0);
         assert_eq!(key::name(key::code(b"PATH_INFO")), Some("PATH_INFO"));
         assert_eq!(key::code(b"HTTP_X_UNHEARD_OF"), 0);
         assert_eq!(key::name(0), None);
