@@ -17,6 +17,7 @@ mod names;
 mod neighbours;
 mod proxies;
 mod request;
+mod request_id;
 mod response;
 mod slow;
 mod target;

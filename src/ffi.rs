@@ -48,7 +48,7 @@ pub use guard::guard;
 pub use log::{server_log, write_text};
 pub use neighbour::{has_module, override_variable, Neighbour, Variable};
 pub use process::{
-    core_conf, file_log, is_worker, log_level, pid, worker_count, worker_index, Role,
+    core_conf, file_log, is_worker, log_level, pid, random, worker_count, worker_index, Role,
 };
 pub use regex::Regex;
 pub use reply::Reply;

@@ -206,6 +206,9 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         let (Some(main), Some(core)) = (MainConf::of_cycle(cycle), core_conf(cycle)) else {
             return code::OK;
         };
+        if let Some(neighbours) = &mut main.neighbours {
+            neighbours.look_again(cycle);
+        }
         let mut generation = Generation::new(main, cycle, core);
         let rc = match generation.start(main, cycle, core) {
             Ok(()) => {

@@ -672,7 +672,29 @@ good
 
 
 
-=== TEST 39: one embedded thread
+=== TEST 39: the request's id where nothing refers to $request_id
+--- app
+import re
+
+seen = set()
+
+def application(environ, start_response):
+    name = environ['mod_wsgi.request_id']
+    good = re.fullmatch('[0-9a-f]{32}', name) and name not in seen and name == environ['FIRST']
+    seen.add(name)
+    start_response('200 OK', [])
+    return [b'good' if good else repr((name, environ['FIRST'])).encode()]
+--- config
+location / { set $first $wsgi_request_id; error_page 418 = /app; return 418; }
+location /app { wsgi_param FIRST $first; wsgi_script_alias / @DIR@/app.wsgi @GROUP@; }
+--- request eval
+["GET /", "GET /", "GET /"]
+--- response_body eval
+["good", "good", "good"]
+
+
+
+=== TEST 40: one embedded thread
 --- mode: embedded
 --- http_config
 wsgi_embedded_threads 1;
@@ -685,7 +707,7 @@ GET /
 
 
 
-=== TEST 40: what the client asked for, after an internal redirect
+=== TEST 41: what the client asked for, after an internal redirect
 --- app
 @SHOW PATH_INFO QUERY_STRING REQUEST_METHOD REQUEST_URI REDIRECT_URL REDIRECT_QUERY_STRING REDIRECT_STATUS@
 --- config
@@ -704,7 +726,7 @@ location /tried { try_files /none /app/found?; }
 
 
 
-=== TEST 41: SERVER_NAME from the client's Host is fit for a page
+=== TEST 42: SERVER_NAME from the client's Host is fit for a page
 --- app
 @SHOW SERVER_NAME@
 --- http_config
@@ -722,7 +744,7 @@ location / { proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1; proxy_set_head
 
 
 
-=== TEST 42: the address that realip found, and the connection's port
+=== TEST 43: the address that realip found, and the connection's port
 --- app
 @SHOW REMOTE_ADDR REMOTE_PORT SAME@
 --- config
@@ -737,7 +759,7 @@ GET /
 
 
 
-=== TEST 43: a unix socket has no port of its own
+=== TEST 44: a unix socket has no port of its own
 --- app
 @SHOW SERVER_PORT REMOTE_ADDR mod_wsgi.application_group@
 --- http_config
@@ -757,7 +779,7 @@ mod_wsgi.application_group='unix.example|'
 
 
 
-=== TEST 44: a subrequest before the body is read has no body, whatever the client's headers say
+=== TEST 45: a subrequest before the body is read has no body, whatever the client's headers say
 --- app
 def application(environ, start_response):
     wrong = [key for key in ('CONTENT_LENGTH', 'CONTENT_TYPE', 'HTTP_TRANSFER_ENCODING') if key in environ]
@@ -780,7 +802,7 @@ location /seen/ { return 200 "$http_x_seen $content_length\n"; }
 
 
 
-=== TEST 45: a chunked request's subrequest is not refused for the chunks
+=== TEST 46: a chunked request's subrequest is not refused for the chunks
 --- app
 @REPLY checked@
 --- config
@@ -794,7 +816,7 @@ seen
 
 
 
-=== TEST 46: tokens find parameters in any spelling
+=== TEST 47: tokens find parameters in any spelling
 --- app
 @SHOW mod_wsgi.application_group@
 --- config
@@ -807,7 +829,7 @@ mod_wsgi.application_group='mine'
 
 
 
-=== TEST 47: the document root is that of the location where the request has come to
+=== TEST 48: the document root is that of the location where the request has come to
 --- app
 @SHOW DOCUMENT_ROOT@
 --- config

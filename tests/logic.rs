@@ -29,6 +29,8 @@ mod nonces;
 mod owner;
 #[path = "../src/exchange/proxies.rs"]
 mod proxies;
+#[path = "../src/exchange/request_id.rs"]
+mod request_id;
 #[path = "../src/master/rights.rs"]
 mod rights;
 #[path = "../src/route/script.rs"]

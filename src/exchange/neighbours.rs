@@ -1,13 +1,18 @@
 //! What the environ takes from other modules of this nginx, looked up once for a configuration.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 
 use nginx_sys::{
-    ngx_http_complex_value, ngx_http_complex_value_t, ngx_str_t, NGX_HTTP_SATISFY_ANY,
+    ngx_cycle_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_str_t, NGX_HTTP_SATISFY_ANY,
 };
+use ngx_wsgi_host::clock::now_us;
 
+use super::request_id::RequestIds;
 use super::tls::Tls;
-use crate::ffi::{bytes, code, has_module, Conf, ConfigError, Neighbour, Request, Variable};
+use crate::ffi::{
+    bytes, code, has_module, pid, random, Conf, ConfigError, Neighbour, Request, Variable,
+};
 
 /// Filters that change the content of a response: the module, and which words at the start of its
 /// location configuration say that it is on (nginx: http/modules/ngx_http_*_filter_module.c; brotli:
@@ -30,7 +35,10 @@ type FilterStart = [usize; 3];
 /// Other modules, as far as this nginx has them.
 pub struct Neighbours {
     pub document_root: Variable,
+    /// Ours, which a request keeps on its way through nginx.
     pub request_id: Variable,
+    /// nginx's, if the configuration refers to it: in a log format, for one.
+    nginxs_request_id: Option<Variable>,
     /// The port of the connection when realip has replaced the client's address.
     pub realip_port: Option<Variable>,
     pub tls: Option<Tls>,
@@ -55,7 +63,8 @@ impl Neighbours {
         });
         Ok(Neighbours {
             document_root: Variable::find(cf, "document_root")?,
-            request_id: Variable::find(cf, "request_id")?,
+            request_id: Variable::find(cf, super::variables::REQUEST_ID)?,
+            nginxs_request_id: None,
             realip_port: realip.then(|| Variable::find(cf, "realip_remote_port")).transpose()?,
             tls: Tls::find(cf)?,
             conditions: conditions(cf)?,
@@ -64,6 +73,20 @@ impl Neighbours {
             basic_auth: unsafe { Neighbour::find(cf, c"ngx_http_auth_basic_module") },
             filters: filters.collect(),
         })
+    }
+
+    /// Looks around once more when all of the configuration has been read.
+    pub fn look_again(&mut self, cycle: &ngx_cycle_t) {
+        self.nginxs_request_id = Variable::referred_to(cycle, "request_id");
+    }
+
+    /// Passes on an id for a request that has none: `$request_id`, or where nobody compares with that,
+    /// one that is made at less cost. It has 32 hexadecimal digits either way.
+    pub fn new_request_id<T>(&self, r: Request, take: impl FnOnce(&[u8]) -> T) -> T {
+        match self.nginxs_request_id.and_then(|variable| variable.get(r)) {
+            Some(id) => take(id),
+            None => take(&next_id()),
+        }
     }
 
     /// Passes the conditions to `set` that hold for this request (`wsgi_cache_revalidate`).
@@ -107,6 +130,22 @@ impl Neighbours {
             filter.settings(r).is_some_and(|start| words.iter().any(|word| start[*word] != 0))
         })
     }
+}
+
+thread_local! {
+    /// Begun in the worker, not in the master that has forked it.
+    static REQUEST_IDS: Cell<Option<RequestIds>> = const { Cell::new(None) };
+}
+
+fn next_id() -> [u8; 32] {
+    let mut ids = REQUEST_IDS.get().unwrap_or_else(|| {
+        // Different for each worker even where the kernel has no random numbers to give.
+        let [one, other] = random();
+        RequestIds::from_seed([one ^ now_us(), other ^ u64::from(pid())])
+    });
+    let id = ids.next();
+    REQUEST_IDS.set(Some(ids));
+    id
 }
 
 /// nginx knows these variables when it has its cache; they are empty but where an entry is

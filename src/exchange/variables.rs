@@ -3,6 +3,7 @@
 use nginx_sys::{ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t};
 
 use super::Exchange;
+use crate::conf::MainConf;
 use crate::ffi::{code, define_variable, guard, set_variable, Conf, ConfigError, Request};
 
 type Getter = fn(&Exchange) -> Option<Vec<u8>>;
@@ -16,6 +17,9 @@ const VARIABLES: [(&str, Getter); 7] = [
     ("wsgi_queue_time", |it| it.clock.queued().map(seconds)),
     ("wsgi_application_time", |it| it.clock.ran().map(seconds)),
 ];
+
+/// The variable with what the application sees as `mod_wsgi.request_id`.
+pub const REQUEST_ID: &str = "wsgi_request_id";
 
 /// Where the time of a request goes, in milliseconds of the event thread's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,10 +62,9 @@ pub fn seconds(msec: usize) -> Vec<u8> {
 ///
 /// [`ConfigError`] without memory.
 pub fn define_variables(cf: Conf) -> Result<(), ConfigError> {
-    VARIABLES
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, (name, _))| define_variable(cf, name, Some(get), index))
+    define_variable(cf, REQUEST_ID, Some(get_request_id), 0, true)?;
+    let mut others = VARIABLES.iter().enumerate();
+    others.try_for_each(|(index, (name, _))| define_variable(cf, name, Some(get), index, false))
 }
 
 unsafe extern "C" fn get(
@@ -75,5 +78,22 @@ unsafe extern "C" fn get(
         let value = Exchange::latest_of(r).and_then(|exchange| VARIABLES[index].1(exchange));
         // SAFETY: nginx's arguments.
         unsafe { set_variable(r, v, value.as_deref()) }
+    })
+}
+
+unsafe extern "C" fn get_request_id(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    _: usize,
+) -> ngx_int_t {
+    guard("a variable", code::ERROR, || {
+        // SAFETY: nginx asks for a variable of a live request, with nginx's arguments.
+        unsafe {
+            let r = Request::new(r);
+            match &(*r.main_conf::<MainConf>(crate::module())).neighbours {
+                Some(neighbours) => neighbours.new_request_id(r, |id| set_variable(r, v, Some(id))),
+                None => set_variable(r, v, None),
+            }
+        }
     })
 }

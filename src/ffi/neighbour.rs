@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use nginx_sys::{
-    ngx_hash_key_t, ngx_http_get_flushed_variable, ngx_http_get_variable_index, ngx_http_request_t,
-    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, ngx_uint_t,
+    ngx_cycle_t, ngx_hash_key_t, ngx_http_get_flushed_variable, ngx_http_get_variable_index,
+    ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, ngx_uint_t,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 
@@ -29,6 +29,17 @@ impl Variable {
         // SAFETY: nginx copies the name, and compares it without writing to it.
         let index = unsafe { ngx_http_get_variable_index(cf.as_ptr(), &mut name) };
         ngx_uint_t::try_from(index).map(Variable).map_err(|_| ConfigError)
+    }
+
+    /// A variable that something in a configuration refers to; `None`: nothing does. For when all of the
+    /// configuration has been read.
+    pub fn referred_to(cycle: &ngx_cycle_t, name: &str) -> Option<Self> {
+        let core = NgxHttpCoreModule::main_conf(cycle)?;
+        // SAFETY: the core module's array of variables that are read by their index.
+        let variables = unsafe { core.variables.as_slice::<ngx_http_variable_t>() };
+        // SAFETY: names live as long as the cycle.
+        let is_it = |it: &ngx_http_variable_t| unsafe { bytes(&it.name) == name.as_bytes() };
+        variables.iter().position(is_it).map(Variable)
     }
 
     /// Has nginx evaluate the variable again when it is needed next.

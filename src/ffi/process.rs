@@ -88,6 +88,16 @@ pub fn pid() -> u32 {
     unsafe { ngx_pid as u32 }
 }
 
+/// Random numbers of the kernel's; 0 where it has none.
+pub fn random<const N: usize>() -> [u64; N] {
+    let mut numbers = [0u64; N];
+    // SAFETY: the kernel writes at most as many bytes as there are, and any bytes are a number.
+    unsafe {
+        libc::getrandom(numbers.as_mut_ptr().cast(), size_of_val(&numbers), libc::GRND_NONBLOCK)
+    };
+    numbers
+}
+
 /// The core module's configuration of a cycle.
 pub fn core_conf(cycle: &ngx_cycle_t) -> Option<&ngx_core_conf_t> {
     // SAFETY: the core module's index is fixed before any configuration is read, and conf_ctx has

@@ -8,7 +8,7 @@ use nginx_sys::{
 use super::{code, pool_copy, str_of, Conf, ConfigError, Request};
 
 /// Defines a variable before the configuration is read. `handler` is called with `data` each time
-/// that the variable is asked for.
+/// that the variable is asked for, or if its value is `lasting`, once for a client's request.
 ///
 /// # Errors
 ///
@@ -18,12 +18,13 @@ pub fn define_variable(
     name: &'static str,
     handler: ngx_http_get_variable_pt,
     data: usize,
+    lasting: bool,
 ) -> Result<(), ConfigError> {
     let mut name = str_of(name.as_bytes());
     // SAFETY: nginx copies the name, which it does not write to; the variable lives in the cycle's
     // pool, like the configuration that is being read.
     unsafe {
-        let flags = NGX_HTTP_VAR_NOCACHEABLE as usize;
+        let flags = if lasting { 0 } else { NGX_HTTP_VAR_NOCACHEABLE as usize };
         let variable = ngx_http_add_variable(cf.as_ptr(), &mut name, flags);
         let variable = variable.as_mut().ok_or(ConfigError)?;
         variable.get_handler = handler;
