@@ -13,14 +13,16 @@ pub enum Piece {
     Data(Range<usize>),
 }
 
-/// Reads frames. Payloads other than body are gathered here, so that a frame may be longer than
-/// any buffer of nginx's.
+/// Reads frames. Payloads other than body that come in pieces are gathered here, so that a frame may be
+/// longer than any buffer of nginx's.
 #[derive(Default)]
 pub struct FrameReader {
     header: [u8; HEADER_LEN],
     have: usize,
     current: Option<Header>,
     left: usize,
+    /// Where the payload is in the input, if it is there as a whole.
+    whole: Option<Range<usize>>,
     payload: Vec<u8>,
 }
 
@@ -47,7 +49,11 @@ impl FrameReader {
                 self.current = None;
             }
             if header.kind != Kind::Data {
-                self.payload.extend_from_slice(&input[range]);
+                if complete && self.payload.is_empty() {
+                    self.whole = Some(range);
+                } else {
+                    self.payload.extend_from_slice(&input[range]);
+                }
                 return Ok(complete.then_some(Piece::Frame(header.kind)));
             }
             if piece > 0 {
@@ -59,9 +65,12 @@ impl FrameReader {
         }
     }
 
-    /// Payload of the frame that was reported last.
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
+    /// Payload of the frame that was reported last, given the input that it was reported for.
+    pub fn payload<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
+        match &self.whole {
+            Some(range) => input.get(range.clone()).unwrap_or_default(),
+            None => &self.payload,
+        }
     }
 
     /// Length of the RESPONSE frame that is being read, as soon as it is known.
@@ -86,6 +95,7 @@ impl FrameReader {
         self.have = 0;
         self.left = header.len as usize;
         self.payload.clear();
+        self.whole = None;
         self.current = Some(header);
         Ok(true)
     }
@@ -109,7 +119,7 @@ mod tests {
             let mut at = 0;
             while let Some(piece) = reader.next(chunk, &mut at)? {
                 match piece {
-                    Piece::Frame(kind) => frames.push((kind, reader.payload().to_vec())),
+                    Piece::Frame(kind) => frames.push((kind, reader.payload(chunk).to_vec())),
                     Piece::Data(range) => data.extend_from_slice(&chunk[range]),
                 }
             }

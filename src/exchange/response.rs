@@ -49,7 +49,7 @@ impl Exchange {
                 Piece::Frame(kind) => kind,
             };
             match kind {
-                Kind::Log => write_log(log, LogRecord::decode(self.frames.payload())?),
+                Kind::Log => write_log(log, LogRecord::decode(self.frames.payload(input))?),
                 Kind::Response if !self.head_seen => {
                     self.head_seen = true;
                     return Ok(Step::Head);
@@ -61,7 +61,7 @@ impl Exchange {
                 // The process began to drain while the request was on its way; it still answers.
                 Kind::GoAway => self.going_away = true,
                 Kind::End => {
-                    let outcome = Outcome::decode(self.frames.payload())?;
+                    let outcome = Outcome::decode(self.frames.payload(input))?;
                     self.outcome = Some(outcome);
                     self.clock.ended = Some(now_msec());
                     return Ok(Step::End(outcome));

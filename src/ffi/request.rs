@@ -316,10 +316,13 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
-/// The hash of a lower-case header name, as nginx's header tables are keyed.
-pub fn header_key(lower: &mut [u8]) -> usize {
-    // SAFETY: source and destination are the same bytes, as nginx itself calls it.
-    unsafe { ngx_hash_strlow(lower.as_mut_ptr(), lower.as_mut_ptr(), lower.len()) }
+/// Makes a header name lower-case, and returns its hash, as nginx's header tables are keyed
+/// (`ngx_hash_strlow`).
+pub fn header_key(name: &mut [u8]) -> usize {
+    name.iter_mut().fold(0usize, |key, byte| {
+        byte.make_ascii_lowercase();
+        key.wrapping_mul(31).wrapping_add(usize::from(*byte))
+    })
 }
 
 /// The file that nginx maps the request's URL to, by the location's `root` or `alias`, and how much of

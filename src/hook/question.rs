@@ -241,7 +241,7 @@ impl Question {
         let (mut at, mut end) = (0, None);
         while let Some(piece) = self.frames.next(input, &mut at)? {
             let Piece::Frame(kind) = piece else { return Err(BadFrame::Unexpected(Kind::Data)) };
-            let payload = self.frames.payload();
+            let payload = self.frames.payload(input);
             match kind {
                 Kind::Log => {
                     let record = LogRecord::decode(payload)?;

@@ -92,7 +92,8 @@ impl<'a> Head<'a> {
             return Err(BadFrame::Invalid("status"));
         }
         let status_line = fields.bytes("status line")?;
-        let rest = status_line.strip_prefix(status.to_string().as_bytes());
+        let digits = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+        let rest = status_line.strip_prefix(&digits);
         let fits = rest.is_some_and(|rest| matches!(rest.first(), None | Some(b' ')));
         if !fits || status_line.iter().any(|b| forbidden(*b)) {
             return Err(BadFrame::Invalid("status line"));

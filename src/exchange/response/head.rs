@@ -1,12 +1,14 @@
 //! Status and headers of a host's answer.
 
+use std::ptr::NonNull;
+
 use nginx_sys::{
     ngx_hash_find, ngx_http_request_t, ngx_http_upstream_header_t, ngx_http_upstream_main_conf_t,
-    ngx_http_upstream_module, ngx_int_t, ngx_list_push, ngx_table_elt_t, NGX_HTTP_BAD_REQUEST,
-    NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_FOUND, NGX_HTTP_NOT_MODIFIED,
-    NGX_HTTP_NO_CONTENT, NGX_HTTP_OK, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_HTTP_TOO_MANY_REQUESTS,
-    NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404, NGX_HTTP_UPSTREAM_FT_HTTP_429,
-    NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_503,
+    ngx_http_upstream_module, ngx_int_t, ngx_list_push, ngx_pnalloc, ngx_str_t, ngx_table_elt_t,
+    NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_FOUND,
+    NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_HTTP_OK, NGX_HTTP_SERVICE_UNAVAILABLE,
+    NGX_HTTP_TOO_MANY_REQUESTS, NGX_HTTP_UPSTREAM_FT_HTTP_403, NGX_HTTP_UPSTREAM_FT_HTTP_404,
+    NGX_HTTP_UPSTREAM_FT_HTTP_429, NGX_HTTP_UPSTREAM_FT_HTTP_500, NGX_HTTP_UPSTREAM_FT_HTTP_503,
     NGX_HTTP_UPSTREAM_FT_INVALID_HEADER,
 };
 use ngx::ngx_log_error;
@@ -48,7 +50,7 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
     let rc = loop {
         match exchange.step(input, &mut at, r.log()) {
             Ok(Step::Head) => {
-                let rc = accept_head(r, exchange);
+                let rc = accept_head(r, exchange, input);
                 if rc != code::OK || !exchange.head_only {
                     break rc;
                 }
@@ -81,7 +83,7 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
         }
     }
     if rc == code::OK
-        && cache::keep_head(r, buffer, exchange.frames.payload(), &input[at..]).is_none()
+        && cache::keep_head(r, buffer, exchange.frames.payload(input), &input[at..]).is_none()
     {
         return code::ERROR;
     }
@@ -151,8 +153,8 @@ fn passes_status(r: Request, exchange: &mut Exchange, status: u32) -> bool {
 }
 
 /// Takes over status and headers of a RESPONSE frame.
-fn accept_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
-    let payload = exchange.frames.payload();
+fn accept_head(r: Request, exchange: &mut Exchange, input: &[u8]) -> ngx_int_t {
+    let payload = exchange.frames.payload(input);
     // SAFETY: the upstream has its configuration.
     let limit = unsafe { (*(*r.upstream()).conf).buffer_size };
     if payload.len() > limit {
@@ -248,12 +250,13 @@ fn push_header(r: Request, name: &[u8], value: &[u8]) -> Option<()> {
         let header = ngx_list_push(std::ptr::addr_of_mut!((*u).headers_in.headers));
         let header = header.cast::<ngx_table_elt_t>().as_mut()?;
         *header = std::mem::zeroed();
-        header.key = terminated(r, name)?;
-        header.value = terminated(r, value)?;
-        let lower = pool_copy(r.pool(), name)?;
-        let lower = std::slice::from_raw_parts_mut(lower.data, lower.len);
-        header.hash = header_key(lower);
-        header.lowcase_key = lower.as_mut_ptr();
+        let copies = ngx_pnalloc(r.pool(), 2 * (name.len() + 1) + value.len() + 1).cast::<u8>();
+        let copies = NonNull::new(copies)?.as_ptr();
+        header.key = terminated(copies, name);
+        header.value = terminated(copies.add(name.len() + 1), value);
+        header.lowcase_key = copies.add(name.len() + 1 + value.len() + 1);
+        let lower = terminated(header.lowcase_key, name);
+        header.hash = header_key(std::slice::from_raw_parts_mut(lower.data, lower.len));
 
         let index = (*std::ptr::addr_of!(ngx_http_upstream_module)).ctx_index;
         let umcf = (*r.get().main_conf.add(index)).cast::<ngx_http_upstream_main_conf_t>();
@@ -274,13 +277,16 @@ fn push_header(r: Request, name: &[u8], value: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// A copy in the request's pool with a NUL behind it.
-fn terminated(r: Request, value: &[u8]) -> Option<nginx_sys::ngx_str_t> {
-    let mut copy = Vec::with_capacity(value.len() + 1);
-    copy.extend_from_slice(value);
-    copy.push(0);
-    // SAFETY: the request's pool is live.
-    let mut s = unsafe { pool_copy(r.pool(), &copy) }?;
-    s.len -= 1;
-    Some(s)
+/// Copies `value` to `place` with a NUL behind it.
+///
+/// # Safety
+///
+/// There is room for both, apart from `value`.
+unsafe fn terminated(place: *mut u8, value: &[u8]) -> ngx_str_t {
+    // SAFETY: as the caller guarantees.
+    unsafe {
+        std::ptr::copy_nonoverlapping(value.as_ptr(), place, value.len());
+        *place.add(value.len()) = 0;
+    }
+    ngx_str_t { len: value.len(), data: place }
 }
