@@ -32,7 +32,7 @@ use ngx_wsgi_host::wire::Outcome;
 
 use crate::dispatch::{Dispatcher, Parked, Place};
 use crate::ffi::{now_msec, text, Locations, Request, Timer};
-use crate::route::Route;
+use crate::route::{Lasting, Route};
 
 pub use cache::serves_stale;
 pub use environ::encode_for_hook;
@@ -96,9 +96,9 @@ pub struct Exchange {
 /// Where the request goes: what mod_wsgi calls its effective configuration.
 pub struct Target {
     pub route: Route,
-    pub process_group: Vec<u8>,
-    pub application_group: Vec<u8>,
-    pub callable: Vec<u8>,
+    pub process_group: Lasting,
+    pub application_group: Lasting,
+    pub callable: Lasting,
     pub pass_authorization: bool,
     pub reloading: bool,
     /// The chroot of the group; the route's script is the path inside.

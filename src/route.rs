@@ -7,7 +7,7 @@ mod owner;
 mod script;
 mod template;
 
-use std::rc::Rc;
+use std::borrow::Cow;
 
 use nginx_sys::{ngx_http_request_t, ngx_int_t};
 
@@ -20,15 +20,19 @@ pub use owner::{check as check_owner, Foreign, Owner};
 pub use script::NoScript;
 pub use template::{Template, GROUPS};
 
+/// Bytes that belong to the configuration or to a request, or are a copy. Nothing that refers to them
+/// outlives the request, nor that its cycle.
+pub type Lasting = Cow<'static, [u8]>;
+
 /// Where an alias leads for one URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The script file.
-    pub script: Vec<u8>,
+    pub script: Lasting,
     /// SCRIPT_NAME.
-    pub script_name: Vec<u8>,
+    pub script_name: Lasting,
     /// PATH_INFO.
-    pub path_info: Vec<u8>,
+    pub path_info: Lasting,
     /// What a handler script is asked to handle.
     pub handled: Option<Handled>,
 }
@@ -45,7 +49,7 @@ pub struct Handled {
 /// What takes a request.
 pub enum Mapped {
     Alias(Taken),
-    Handler(Handler),
+    Handler(&'static Handler),
 }
 
 impl Mapped {
@@ -63,7 +67,7 @@ impl Mapped {
     }
 
     /// The options of the script.
-    pub fn options(&self) -> &ScriptOptions {
+    pub fn options(&self) -> &'static ScriptOptions {
         match self {
             Mapped::Alias(taken) => &taken.alias.options,
             Mapped::Handler(Handler::WsgiScript) => ScriptOptions::NONE,
@@ -86,7 +90,7 @@ impl Route {
             Mapping::Path { target, .. } => {
                 let found = script::find(target, rest)?;
                 let (name, info) = uri.split_at(taken.len + found.taken);
-                Ok(Route::new(found.path, name, info))
+                Ok(Route::new(found.path, name, info.into()))
             }
             Mapping::Regex { target, .. } => {
                 let (path, fixed) =
@@ -94,19 +98,24 @@ impl Route {
                 let below = [&path[fixed..], rest].concat();
                 let found = script::find(&path[..fixed], &below)?;
                 let info = &below[found.taken..];
-                Ok(Route::new(found.path, alias::before(uri, info), info))
+                let script = found.path.into_owned().into();
+                Ok(Route::new(script, alias::before(uri, info), info.to_vec().into()))
             }
         }
     }
 
-    fn new(script: Vec<u8>, name: &[u8], info: &[u8]) -> Self {
-        Route { script, script_name: collapse(name), path_info: collapse(info), handled: None }
+    fn new(script: Lasting, name: &'static [u8], info: Lasting) -> Self {
+        let path_info = match info {
+            Cow::Borrowed(info) => collapse(info),
+            Cow::Owned(info) => Cow::Owned(collapse(&info).into_owned()),
+        };
+        Route { script, script_name: collapse(name), path_info, handled: None }
     }
 }
 
 /// An alias, and what it takes of a URL.
 pub struct Taken {
-    pub alias: Rc<Alias>,
+    alias: &'static Alias,
     /// How many bytes of the URL; the rest leads on from the target.
     len: usize,
     /// Where the groups of a regular expression are.
@@ -114,7 +123,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    fn of(alias: &Rc<Alias>, uri: &[u8]) -> Option<Self> {
+    fn of(alias: &'static Alias, uri: &[u8]) -> Option<Self> {
         let (len, captures) = match &alias.mapping {
             Mapping::Path { path, .. } => (alias::matched_len(path, uri)?, None),
             Mapping::Regex { regex, .. } => {
@@ -122,7 +131,7 @@ impl Taken {
                 (alias::location_len(uri, captures[0].as_ref()?.end)?, Some(Box::new(captures)))
             }
         };
-        Some(Taken { alias: Rc::clone(alias), len, captures })
+        Some(Taken { alias, len, captures })
     }
 }
 
@@ -149,15 +158,15 @@ pub unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_in
 /// What takes the request: first an alias of the location itself, then the location's handler, then the
 /// aliases of the levels around it, unless the location is more than settings: it is named, or says
 /// itself where its files are. (One with a content handler was left alone before.)
-pub fn mapped(r: Request, conf: &LocationConf) -> Option<Mapped> {
+pub fn mapped(r: Request, conf: &'static LocationConf) -> Option<Mapped> {
     // SAFETY: lives as long as the request.
     let uri = unsafe { bytes(&r.get().uri) };
-    let take = |alias: &Rc<Alias>| Taken::of(alias, uri);
-    if let Some(taken) = conf.aliases.own.iter().find_map(take) {
+    let take = |alias: &'static Alias| Taken::of(alias, uri);
+    if let Some(taken) = conf.aliases.own.iter().find_map(|alias| take(alias)) {
         return Some(Mapped::Alias(taken));
     }
     if let Some(handler) = &conf.handler {
-        return Some(Mapped::Handler(handler.clone()));
+        return Some(Mapped::Handler(handler));
     }
     let location = r.core_location();
     let applies = |it: &&Inherited| !conf.named && it.shares_root(location);

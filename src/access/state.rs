@@ -13,7 +13,7 @@ use crate::conf::LocationConf;
 use crate::exchange::{content_handler, encode_for_hook, Target};
 use crate::ffi::{bytes, guard, Request};
 use crate::hook::{Answer, Conclusion, Hook, Question};
-use crate::route::{collapse, mapped, Route};
+use crate::route::{collapse, mapped, Lasting, Route};
 
 thread_local! {
     /// By the address of the pool.
@@ -132,9 +132,9 @@ fn tell(r: Request, arguments: &[(&str, &[u8])], encoder: &mut RequestEncoder) {
     let conf = unsafe { &*r.location_conf::<LocationConf>(crate::module()) };
     let target = Target {
         route: route(r, conf),
-        process_group: Vec::new(),
-        application_group: Vec::new(),
-        callable: Vec::new(),
+        process_group: Lasting::default(),
+        application_group: Lasting::default(),
+        callable: Lasting::default(),
         pass_authorization: false,
         reloading: true,
         jail: None,
@@ -148,7 +148,7 @@ fn tell(r: Request, arguments: &[(&str, &[u8])], encoder: &mut RequestEncoder) {
 }
 
 /// Where the request leads: to an application, or to whatever else nginx has there.
-fn route(r: Request, conf: &LocationConf) -> Route {
+fn route(r: Request, conf: &'static LocationConf) -> Route {
     let ours: ngx_http_handler_pt = Some(content_handler);
     let is_ours = match (r.get().content_handler, ours) {
         (Some(one), Some(other)) => fn_addr_eq(one, other),
@@ -157,8 +157,8 @@ fn route(r: Request, conf: &LocationConf) -> Route {
     let application = mapped(r, conf).filter(|_| is_ours);
     let route = application.and_then(|application| application.route(r).ok());
     route.unwrap_or_else(|| Route {
-        script: r.variable("request_filename").unwrap_or_default().to_vec(),
-        script_name: Vec::new(),
+        script: r.variable("request_filename").unwrap_or_default().into(),
+        script_name: Lasting::default(),
         // SAFETY: lives as long as the request.
         path_info: collapse(unsafe { bytes(&r.get().uri) }),
         handled: None,

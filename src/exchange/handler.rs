@@ -151,19 +151,18 @@ fn apply_group(group: &GroupDefinition, target: &mut Target) -> Result<(), Refus
     }
     if let Some(jail) = &group.options.chroot {
         let jail = jail.as_os_str().as_bytes();
-        let enter = |what, path: &mut Vec<u8>| {
+        let enter = |what, path: &[u8]| {
             let inside = jail::file(jail, path).ok_or_else(|| Refusal::OutsideJail {
                 what,
                 path: text(path).into_owned(),
                 jail: text(jail).into_owned(),
                 group: group.name.clone(),
             })?;
-            *path = inside.to_vec();
-            Ok::<_, Refusal>(())
+            Ok::<_, Refusal>(inside.to_vec())
         };
-        enter("WSGI script", script)?;
+        *script = enter("WSGI script", script)?.into();
         if let Some(handled) = handled {
-            enter("File to be handled", &mut handled.resource)?;
+            handled.resource = enter("File to be handled", &handled.resource)?;
         }
         target.jail = Some(jail.to_vec());
     }

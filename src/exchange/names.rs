@@ -1,5 +1,7 @@
 //! Effective group and callable names of a request (mod_wsgi semantics a.2, a.3).
 
+use std::borrow::Cow;
+
 use nginx_sys::{ngx_connection_local_sockaddr, ngx_inet_get_port};
 
 use crate::conf::{with_port, LocationConf, Setting, Token};
@@ -9,7 +11,12 @@ use crate::ffi::{bytes, code, Request};
 const DEPTH: usize = 2;
 
 /// What a setting comes to for a request.
-pub fn evaluate(setting: &Setting, r: Request, conf: &LocationConf, script_name: &[u8]) -> Vec<u8> {
+pub fn evaluate<'a>(
+    setting: &'a Setting,
+    r: Request,
+    conf: &LocationConf,
+    script_name: &[u8],
+) -> Cow<'a, [u8]> {
     match setting {
         Setting::Variables(value) => {
             expand(value.evaluate(r).unwrap_or_default(), r, conf, script_name, DEPTH)
@@ -19,42 +26,42 @@ pub fn evaluate(setting: &Setting, r: Request, conf: &LocationConf, script_name:
 }
 
 /// A value from a request that may be a token itself.
-fn expand(
-    value: &[u8],
+fn expand<'a>(
+    value: &'a [u8],
     r: Request,
     conf: &LocationConf,
     script_name: &[u8],
     depth: usize,
-) -> Vec<u8> {
+) -> Cow<'a, [u8]> {
     if depth > 0 && value.starts_with(b"%{") {
         if let Some(Ok(token)) = std::str::from_utf8(value).ok().map(Token::parse) {
-            return resolve(&token, r, conf, script_name, depth - 1);
+            return resolve(&token, r, conf, script_name, depth - 1).into_owned().into();
         }
     }
-    value.to_vec()
+    value.into()
 }
 
-fn resolve(
-    token: &Token,
+fn resolve<'a>(
+    token: &'a Token,
     r: Request,
     conf: &LocationConf,
     script_name: &[u8],
     depth: usize,
-) -> Vec<u8> {
+) -> Cow<'a, [u8]> {
     match token {
-        Token::Global => Vec::new(),
-        Token::Text(text) => text.as_bytes().to_vec(),
-        Token::Server => with_port(server_name(r), local_port(r)),
-        Token::Host => with_port(host_name(r), local_port(r)),
+        Token::Global => Cow::default(),
+        Token::Text(text) => text.as_bytes().into(),
+        Token::Server => with_port(server_name(r), local_port(r)).into(),
+        Token::Host => with_port(host_name(r), local_port(r)).into(),
         Token::Resource => {
             let mut name = with_port(server_name(r), local_port(r));
             name.push(b'|');
             name.extend_from_slice(script_name);
-            name
+            name.into()
         }
         Token::Env(name) => match environment(name, r, conf) {
-            Some(value) => expand(&value, r, conf, script_name, depth),
-            None => format!("%{{ENV:{name}}}").into_bytes(),
+            Some(value) => expand(&value, r, conf, script_name, depth).into_owned().into(),
+            None => format!("%{{ENV:{name}}}").into_bytes().into(),
         },
     }
 }

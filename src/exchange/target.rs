@@ -7,7 +7,7 @@ use ngx_wsgi_host::wire::hook;
 use super::{names, Target};
 use crate::conf::{LocationConf, MainConf, ScriptOptions, Setting, Token};
 use crate::ffi::Request;
-use crate::route::Route;
+use crate::route::{Lasting, Route};
 
 /// The callable of a handler script.
 const HANDLER: &[u8] = b"handle_request";
@@ -19,12 +19,12 @@ impl Target {
     pub fn configured(
         r: Request,
         main: &MainConf,
-        conf: &LocationConf,
-        options: &ScriptOptions,
+        conf: &'static LocationConf,
+        options: &'static ScriptOptions,
         route: Route,
     ) -> Self {
         let resource = resource(main, &route);
-        let name = |own: &Option<Setting>, outer: &Option<Setting>, default: &Setting| {
+        let name = |own: &'static Option<Setting>, outer: &'static Option<Setting>, default| {
             let setting = own.as_ref().or(outer.as_ref()).unwrap_or(default);
             names::evaluate(setting, r, conf, &resource)
         };
@@ -39,10 +39,10 @@ impl Target {
             process_group,
             application_group,
             callable: match (&route.handled, &options.callable, &conf.callable) {
-                (Some(_), ..) => HANDLER.to_vec(),
-                (None, Some(name), _) => name.as_bytes().to_vec(),
+                (Some(_), ..) => HANDLER.into(),
+                (None, Some(name), _) => name.as_bytes().into(),
                 (None, None, Some(setting)) => callable(setting, r, conf),
-                (None, None, None) => APPLICATION.to_vec(),
+                (None, None, None) => APPLICATION.into(),
             },
             pass_authorization: options.pass_authorization.unwrap_or(conf.pass_authorization == 1),
             reloading: conf.script_reloading != 0,
@@ -64,14 +64,19 @@ impl Target {
         let token = std::str::from_utf8(&name).ok().and_then(|name| Token::parse(name).ok());
         let setting = token.map(Setting::Token);
         let group = |name| match &setting {
-            Some(setting) => names::evaluate(setting, r, conf, &resource(main, &self.route)),
-            None => name,
+            Some(setting) => {
+                names::evaluate(setting, r, conf, &resource(main, &self.route)).into_owned().into()
+            }
+            None => Lasting::from(name),
         };
         match std::str::from_utf8(function) {
             Ok(hook::PROCESS_GROUP) => self.process_group = group(name),
             Ok(hook::APPLICATION_GROUP) => self.application_group = group(name),
             Ok(hook::CALLABLE_OBJECT) => {
-                self.callable = setting.map_or(name, |setting| callable(&setting, r, conf));
+                self.callable = match &setting {
+                    Some(setting) => callable(setting, r, conf).into_owned().into(),
+                    None => name.into(),
+                };
             }
             _ => {}
         }
@@ -91,14 +96,16 @@ fn resource<'a>(main: &MainConf, route: &'a Route) -> Cow<'a, [u8]> {
     resource
 }
 
-fn callable(setting: &Setting, r: Request, conf: &LocationConf) -> Vec<u8> {
+fn callable<'a>(setting: &'a Setting, r: Request, conf: &LocationConf) -> Cow<'a, [u8]> {
     let name = match setting {
         // A variable that does not exist falls back to the default, unlike in group names.
-        Setting::Token(Token::Env(name)) => names::environment(name, r, conf).unwrap_or_default(),
+        Setting::Token(Token::Env(name)) => {
+            names::environment(name, r, conf).unwrap_or_default().into()
+        }
         setting => names::evaluate(setting, r, conf, b""),
     };
     if name.is_empty() {
-        APPLICATION.to_vec()
+        APPLICATION.into()
     } else {
         name
     }

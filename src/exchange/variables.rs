@@ -9,10 +9,10 @@ use crate::ffi::{code, define_variable, guard, set_variable, Conf, ConfigError, 
 type Getter = fn(&Exchange) -> Option<Vec<u8>>;
 
 const VARIABLES: [(&str, Getter); 7] = [
-    ("wsgi_script_name", |it| Some(it.target.route.script_name.clone())),
-    ("wsgi_path_info", |it| Some(it.target.route.path_info.clone())),
-    ("wsgi_process_group", |it| Some(it.target.process_group.clone())),
-    ("wsgi_application_group", |it| Some(it.target.application_group.clone())),
+    ("wsgi_script_name", |it| Some(it.target.route.script_name.to_vec())),
+    ("wsgi_path_info", |it| Some(it.target.route.path_info.to_vec())),
+    ("wsgi_process_group", |it| Some(it.target.process_group.to_vec())),
+    ("wsgi_application_group", |it| Some(it.target.application_group.to_vec())),
     ("wsgi_pid", |it| it.clock.pid.map(|pid| pid.to_string().into_bytes())),
     ("wsgi_queue_time", |it| it.clock.queued().map(seconds)),
     ("wsgi_application_time", |it| it.clock.ran().map(seconds)),

@@ -1,5 +1,7 @@
 //! Which part of a URL an alias takes.
 
+use std::borrow::Cow;
+
 /// Matches `uri` (decoded) against the URL-path of an alias, as Apache's Alias does: case-sensitive,
 /// at a path-segment boundary, a run of slashes matching any run. Returns how many bytes of `uri`
 /// the alias takes; the rest is empty or starts with a slash.
@@ -53,14 +55,17 @@ pub fn covers(earlier: &[u8], later: &[u8]) -> bool {
 }
 
 /// Runs of slashes as one, as SCRIPT_NAME and PATH_INFO have them.
-pub fn collapse(path: &[u8]) -> Vec<u8> {
+pub fn collapse(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.windows(2).any(|pair| pair == b"//") {
+        return Cow::Borrowed(path);
+    }
     let mut out = Vec::with_capacity(path.len());
     for byte in path {
         if *byte != b'/' || out.last() != Some(&b'/') {
             out.push(*byte);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 fn run(path: &[u8]) -> usize {
@@ -96,7 +101,8 @@ mod tests {
     fn runs_of_slashes_match_each_other() {
         assert_eq!(matched_len(b"/a//b", b"/a/b/c"), Some(4));
         assert_eq!(matched_len(b"/a/b", b"//a///b"), Some(7));
-        assert_eq!(collapse(b"//a///b/"), b"/a/b/");
+        assert_eq!(*collapse(b"//a///b/"), *b"/a/b/");
+        assert_eq!(*collapse(b"/a/b/"), *b"/a/b/");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::ffi::{bytes, file_name, text, Request};
 pub fn script(r: Request) -> Result<Route, NoScript> {
     let (path, root) = file_name(r).ok_or(NoScript::Memory)?;
     let (found, info) = walk(&path, root)?;
-    Ok(Route::new(found, alias::before(uri(r), info), info))
+    Ok(Route::new(found.into(), alias::before(uri(r), info), info.to_vec().into()))
 }
 
 /// The file is handled by a script. It need not be there: then it is what all of the URL is mapped to.
@@ -21,7 +21,7 @@ pub fn script(r: Request) -> Result<Route, NoScript> {
 /// # Errors
 ///
 /// [`NoScript`] without memory.
-pub fn handled(r: Request, handler: &HandlerScript) -> Result<Route, NoScript> {
+pub fn handled(r: Request, handler: &'static HandlerScript) -> Result<Route, NoScript> {
     let (path, root) = file_name(r).ok_or(NoScript::Memory)?;
     let (resource, info) = match walk(&path, root) {
         Ok(found) => found,
@@ -31,7 +31,8 @@ pub fn handled(r: Request, handler: &HandlerScript) -> Result<Route, NoScript> {
         }
         Err(_) => (path.clone(), &b""[..]),
     };
-    let mut route = Route::new(handler.path.clone(), alias::before(uri(r), info), info);
+    let name = alias::before(uri(r), info);
+    let mut route = Route::new((&*handler.path).into(), name, info.to_vec().into());
     route.handled = Some(Handled { handler: handler.name.clone(), resource });
     Ok(route)
 }
@@ -40,7 +41,7 @@ pub fn handled(r: Request, handler: &HandlerScript) -> Result<Route, NoScript> {
 fn walk(path: &[u8], root: usize) -> Result<(Vec<u8>, &[u8]), NoScript> {
     let (root, below) = path.split_at(root);
     let found = script::find(root, below)?;
-    Ok((found.path, &below[found.taken..]))
+    Ok((found.path.into_owned(), &below[found.taken..]))
 }
 
 fn uri<'a>(r: Request) -> &'a [u8] {

@@ -1,17 +1,18 @@
 //! From an alias's target and the rest of the URL to the script file.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::Path;
 
 use thiserror::Error;
 
 /// A script and how the URL divides at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Script {
+pub struct Script<'a> {
     /// The file.
-    pub path: Vec<u8>,
+    pub path: Cow<'a, [u8]>,
     /// How much of the rest of the URL belongs to SCRIPT_NAME: 0 for a file target.
     pub taken: usize,
 }
@@ -39,14 +40,18 @@ pub enum NoScript {
 /// # Errors
 ///
 /// [`NoScript`], whose variants name the HTTP status.
-pub fn find(target: &[u8], rest: &[u8]) -> Result<Script, NoScript> {
-    let mut path = PathBuf::from(OsStr::from_bytes(target));
+pub fn find<'a>(target: &'a [u8], rest: &[u8]) -> Result<Script<'a>, NoScript> {
+    let mut path = Cow::Borrowed(Path::new(OsStr::from_bytes(target)));
     let mut taken = 0;
     loop {
         let shown = || path.display().to_string();
         match std::fs::metadata(&path) {
             Ok(found) if !found.is_dir() => {
-                return Ok(Script { path: path.into_os_string().into_vec(), taken })
+                let path = match path {
+                    Cow::Borrowed(_) => Cow::Borrowed(target),
+                    Cow::Owned(path) => Cow::Owned(path.into_os_string().into_vec()),
+                };
+                return Ok(Script { path, taken });
             }
             Ok(_) => {}
             Err(error)
@@ -59,7 +64,7 @@ pub fn find(target: &[u8], rest: &[u8]) -> Result<Script, NoScript> {
         let Some((segment, end)) = next_segment(rest, taken) else {
             return Err(NoScript::Directory(shown()));
         };
-        path.push(OsStr::from_bytes(segment));
+        path.to_mut().push(OsStr::from_bytes(segment));
         // A substitution may have made one of the URL's text: it must not lead out of the target.
         if segment == b".." {
             return Err(NoScript::Missing(path.display().to_string()));
@@ -78,6 +83,7 @@ fn next_segment(rest: &[u8], from: usize) -> Option<(&[u8], usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     fn tree(name: &str) -> PathBuf {
         let root = std::env::temp_dir().join(format!("ngx-wsgi-{name}-{}", std::process::id()));
@@ -91,7 +97,7 @@ mod tests {
     fn segments_lead_to_the_script() {
         let root = tree("walk");
         let target = root.as_os_str().as_bytes();
-        let found = |rest: &[u8]| find(target, rest).map(|s| (s.path, s.taken));
+        let found = |rest: &[u8]| find(target, rest).map(|s| (s.path.into_owned(), s.taken));
         let file = |name: &str| root.join(name).into_os_string().into_vec();
         assert_eq!(found(b"/a.wsgi/x/y").unwrap(), (file("a.wsgi"), 7));
         assert_eq!(found(b"/sub/b.wsgi").unwrap(), (file("sub/b.wsgi"), 11));
@@ -99,8 +105,8 @@ mod tests {
         assert!(matches!(found(b"/sub/"), Err(NoScript::Directory(_))));
         assert!(matches!(found(b""), Err(NoScript::Directory(_))));
         assert!(matches!(found(b"/sub/../a.wsgi"), Err(NoScript::Missing(_))));
-        let direct = find(root.join("a.wsgi").as_os_str().as_bytes(), b"/x").unwrap();
-        assert_eq!(direct.taken, 0);
+        let script = file("a.wsgi");
+        assert_eq!(find(&script, b"/x").unwrap().taken, 0);
         std::fs::remove_dir_all(root).unwrap();
     }
 }
