@@ -6,6 +6,7 @@ mod cache;
 #[cfg(not(ngx_feature = "http_cache"))]
 #[path = "exchange/uncached.rs"]
 mod cache;
+mod connection;
 mod decimal;
 mod dispatch_script;
 mod entries;
@@ -24,6 +25,7 @@ mod target;
 mod tls;
 mod variables;
 
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use nginx_sys::ngx_chain_t;
@@ -79,6 +81,10 @@ pub struct Exchange {
     /// What is sent of the request before its body.
     frame: Vec<u8>,
     frames: FrameReader,
+    /// One that has come from the host and no frame has announced yet.
+    descriptor: Option<OwnedFd>,
+    /// The body of the response.
+    file: Option<response::PassedFile>,
     /// What the response's Content-Length leaves to come.
     rest: Option<u64>,
     /// The response has no body, whatever the host sends (204, 304).
@@ -140,6 +146,8 @@ impl Exchange {
     /// Ready to be sent again.
     fn rewind(&mut self) {
         self.frames = FrameReader::default();
+        self.descriptor = None;
+        self.file = None;
         self.rest = None;
         self.bodyless = false;
         self.head_seen = false;

@@ -17,6 +17,7 @@ mod bindings {
 mod buf;
 mod conf;
 mod connection;
+mod descriptor;
 mod error_page;
 mod event;
 pub mod fork;
@@ -36,12 +37,13 @@ mod stderr;
 mod text;
 mod variable;
 
-pub use buf::{chain_of, in_memory, memory_buf, size as buf_size, Chain};
+pub use buf::{chain_of, file_buf, in_memory, memory_buf, size as buf_size, Chain};
 pub use conf::{
     bitmask, conf_error, conf_warn, enclosing_server, merge, parse_msec, parse_seconds,
     set_content_handler, Conf, ConfigError, UNSET, UNSET_MSEC, UNSET_PTR, UNSET_SIZE, UNSET_UINT,
 };
 pub use connection::{close_connection, Watched};
+pub use descriptor::receive;
 pub use error_page::{intercept, Locations};
 pub use event::{now_msec, Timer};
 pub use guard::guard;

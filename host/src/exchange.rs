@@ -5,9 +5,12 @@
 //! They take `&self` and are safe from any thread, because an
 //! application may hand `wsgi.input`, `wsgi.errors` or `write` to threads of its own.
 
+use std::os::fd::OwnedFd;
+
 use thiserror::Error;
 
 use crate::log::Level;
+use crate::wire::Span;
 
 /// Why the request body cannot be read any further.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -62,6 +65,22 @@ pub trait Exchange: Send + Sync {
     /// As for [`Self::send`].
     fn send_last(&self, block: &[u8]) -> Result<(), Disconnected> {
         self.send(block)
+    }
+
+    /// Whether [`Self::send_file`] can be used.
+    fn takes_files(&self) -> bool {
+        false
+    }
+
+    /// Queues a part of a file as the body, which leaves with the end of the exchange. Comes right
+    /// after [`Self::respond`]. A file that nginx may not read is for the caller to be found out.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] as for [`Self::send`], and where files are not taken.
+    fn send_file(&self, fd: OwnedFd, span: Span) -> Result<(), Disconnected> {
+        let _ = (fd, span);
+        Err(Disconnected)
     }
 
     /// Sends one line to the request's error log. Lines longer than the wire allows are split,

@@ -10,6 +10,10 @@
 //!
 //! A REQUEST with the flag [`HOOK`] is a question to a script; see [`hook`].
 //!
+//! A response whose body is a file has a FILE frame before its RESPONSE and no DATA; the file's
+//! descriptor comes with the bytes of the frame, or of frames before it in the same `sendmsg`. In
+//! the same way a BODY_FILE frame stands in the place of the BODY frames of a request.
+//!
 //! A connection that closes without END is a failed response. Lengths are checked against
 //! [`limit`] before anything is allocated.
 
@@ -17,10 +21,12 @@ mod frame;
 pub mod hook;
 mod request;
 mod response;
+mod span;
 
 pub use frame::{limit, BadFrame, Header, Kind, HEADER_LEN, LAST, LOG_MAX};
 pub use request::{
-    key, set_flags, Entry, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, HOOK, NO_BODY, ONCE,
-    QUIET, RELOADING,
+    key, set_flags, Entry, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, HOOK, NO_BODY,
+    NO_FILE, ONCE, QUIET, RELOADING,
 };
 pub use response::{encode_head, Head, LogRecord, Outcome};
+pub use span::{Span, Unfit, SPAN_FRAME_LEN, STATIC};

@@ -2,6 +2,7 @@
 
 mod server_client;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
@@ -13,7 +14,9 @@ use ngx_wsgi_host::exchange::{BodyError, Exchange};
 use ngx_wsgi_host::log::{install, Level, Sink};
 use ngx_wsgi_host::scoreboard::Reports;
 use ngx_wsgi_host::server::{Host, HostConfig, Serve};
-use ngx_wsgi_host::wire::{Head, Kind, LogRecord, Outcome, Request, LAST, LOG_MAX, NO_BODY};
+use ngx_wsgi_host::wire::{
+    Head, Header, Kind, LogRecord, Outcome, Request, Span, LAST, LOG_MAX, NO_BODY, NO_FILE, STATIC,
+};
 
 use server_client::{frame, request, until, Client, LIMIT};
 
@@ -81,6 +84,45 @@ fn head_and_first_data_arrive_in_one_piece() {
     assert!(piece[..n].ends_with(b"hello"), "{:?}", &piece[..n]);
     go.send(()).unwrap();
     assert_eq!(client.frame().kind, Kind::End);
+}
+
+#[test]
+fn a_file_arrives_ahead_of_its_response_in_one_piece() {
+    let host = host(1, |request, exchange| {
+        assert_eq!(exchange.takes_files(), request.flags & NO_FILE == 0);
+        exchange.respond(200, b"200 OK", &[]).unwrap();
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        exchange.send_file(file.into(), Span { offset: 3, len: 4 }).unwrap();
+        Outcome::Complete
+    });
+    let mut client = client(&host);
+    for _ in 0..3 {
+        client.ask("/");
+        let (bytes, descriptors) = client.receive_descriptors();
+        assert_eq!(descriptors.len(), 1);
+        let mut found = [0; 4];
+        nix::sys::uio::pread(&descriptors[0], &mut found, 0).unwrap();
+        assert_eq!(&found, b"\x7fELF");
+        let file = Span { offset: 3, len: 4 }.encode(Kind::File, STATIC);
+        assert_eq!(&bytes[..file.len()], file);
+        let response = bytes[file.len()..].first_chunk().unwrap();
+        assert_eq!(Header::decode(response).unwrap().kind, Kind::Response);
+        assert!(bytes.ends_with(&frame(Kind::End, 0, &[0])));
+    }
+}
+
+#[test]
+fn a_file_of_a_response_that_fails_is_kept_back() {
+    let host = host(1, |_, exchange| {
+        exchange.respond(200, b"200 OK", &[]).unwrap();
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        exchange.send_file(file.into(), Span { offset: 0, len: 4 }).unwrap();
+        Outcome::Failed
+    });
+    let mut client = client(&host);
+    client.ask("/");
+    let (bytes, descriptors) = client.receive_descriptors();
+    assert_eq!((bytes, descriptors.len()), (frame(Kind::End, 0, &[1]), 0));
 }
 
 #[test]

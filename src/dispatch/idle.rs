@@ -61,6 +61,8 @@ impl IdlePool {
                     ngx_del_timer(event);
                 }
             }
+            // Whoever takes it next may not know what to do with descriptors.
+            (*c).recv = nginx_sys::ngx_io.recv;
             (*write).handler = Some(ignore);
             (*read).handler = Some(on_idle_event);
             (*c).data = std::ptr::from_ref(self).cast_mut().cast();

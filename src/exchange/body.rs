@@ -3,12 +3,11 @@
 use std::ffi::c_void;
 
 use nginx_sys::{
-    ngx_buf_t, ngx_chain_get_free_buf, ngx_chain_t, ngx_chain_update_chains, ngx_chain_writer,
-    ngx_int_t, ngx_pool_t,
+    ngx_buf_t, ngx_chain_get_free_buf, ngx_chain_t, ngx_chain_update_chains, ngx_int_t, ngx_pool_t,
 };
 use ngx_wsgi_host::wire::{Header, Kind, HEADER_LEN, LAST};
 
-use super::{links, Exchange};
+use super::{connection, links, Exchange};
 use crate::ffi::{buf_size, chain_of, code, guard, in_memory, memory_buf, Chain, Request};
 
 /// The longest BODY frame: far below the wire's limit, so that a file's parts stay divisible.
@@ -88,13 +87,12 @@ pub unsafe extern "C" fn output_filter(data: *mut c_void, input: *mut ngx_chain_
         let Some(mut out) = framed(r, &mut exchange.body_out, input) else { return code::ERROR };
         let tag = tag();
         let state = &mut exchange.body_out;
-        // SAFETY: the writer belongs to the request's upstream; the chains are the request's.
+        let rc = connection::write(r, out);
+        // SAFETY: the chains are the request's.
         unsafe {
-            let writer = std::ptr::addr_of_mut!((*r.upstream()).writer);
-            let rc = ngx_chain_writer(writer.cast(), out);
             ngx_chain_update_chains(r.pool(), &mut state.free.0, &mut state.busy.0, &mut out, tag);
-            rc
         }
+        rc
     })
 }
 

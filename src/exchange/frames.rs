@@ -20,6 +20,7 @@ pub struct FrameReader {
     header: [u8; HEADER_LEN],
     have: usize,
     current: Option<Header>,
+    flags: u8,
     left: usize,
     /// Where the payload is in the input, if it is there as a whole.
     whole: Option<Range<usize>>,
@@ -73,6 +74,11 @@ impl FrameReader {
         }
     }
 
+    /// Its flags.
+    pub fn flags(&self) -> u8 {
+        self.flags
+    }
+
     /// Length of the RESPONSE frame that is being read, as soon as it is known.
     pub fn response_len(&self) -> Option<usize> {
         self.current
@@ -89,11 +95,12 @@ impl FrameReader {
             return Ok(false);
         }
         let header = Header::decode(&self.header)?;
-        if matches!(header.kind, Kind::Request | Kind::Body | Kind::BodyFile | Kind::File) {
+        if matches!(header.kind, Kind::Request | Kind::Body | Kind::BodyFile) {
             return Err(BadFrame::Unexpected(header.kind));
         }
         self.have = 0;
         self.left = header.len as usize;
+        self.flags = header.flags;
         self.payload.clear();
         self.whole = None;
         self.current = Some(header);

@@ -240,6 +240,8 @@ fn exchange(
         rejected: false,
         frame: Vec::new(),
         frames: FrameReader::default(),
+        descriptor: None,
+        file: None,
         rest: None,
         bodyless: false,
         head_seen: false,

@@ -3,10 +3,10 @@
 use nginx_sys::{ngx_http_request_t, ngx_int_t, NGX_HTTP_HEAD};
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{
-    self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, ONCE, QUIET, RELOADING,
+    self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, NO_FILE, ONCE, QUIET, RELOADING,
 };
 
-use super::{body, cache, environ, Exchange};
+use super::{body, cache, connection, environ, Exchange};
 use crate::conf::{LocationConf, MainConf, MapHead};
 use crate::ffi::{chain_of, code, guard, memory_buf, now_msec, Request};
 
@@ -47,10 +47,10 @@ fn write(r: Request, exchange: &mut Exchange) -> Option<()> {
     // it reads, and the output filter puts that into frames.
     unsafe {
         let u = r.upstream();
-        if unbuffered {
-            (*u).output.output_filter = Some(body::output_filter);
-            (*u).output.filter_ctx = r.as_ptr().cast();
-        }
+        let plain = connection::output_filter;
+        let filter = if unbuffered { body::output_filter } else { plain };
+        (*u).output.output_filter = Some(filter);
+        (*u).output.filter_ctx = r.as_ptr().cast();
         (*(*out.head()).buf).set_flush(1);
         (*u).request_bufs = out.head();
     }
@@ -85,7 +85,8 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
             | flag(once, ONCE)
             | flag(target.reloading, RELOADING)
             | flag(conf.ignore_activity == 1, QUIET)
-            | flag(exchange.head_only, HEAD_ONLY),
+            | flag(exchange.head_only, HEAD_ONLY)
+            | flag(needs_bytes(r), NO_FILE),
         id: exchange.id,
         start_us: exchange.start_us,
         queue_us: exchange.queue_us,
@@ -106,6 +107,17 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
             None
         }
     }
+}
+
+/// Whether nginx does something with the response's bytes before it sends them.
+fn needs_bytes(r: Request) -> bool {
+    // SAFETY: the upstream of a live request, with its configuration.
+    let (u, conf) = unsafe { (&*r.upstream(), &*(*r.upstream()).conf) };
+    #[cfg(not(ngx_complex_limit_rate))]
+    let limited = conf.limit_rate != 0;
+    #[cfg(ngx_complex_limit_rate)]
+    let limited = !conf.limit_rate.is_null();
+    limited || cache::is_cacheable(r) || u.store() != 0
 }
 
 /// nginx's `reinit_request`: the same request goes to another process.

@@ -1,5 +1,6 @@
 //! A host's answer, as nginx's upstream code reads it.
 
+mod file;
 mod filter;
 mod head;
 
@@ -16,6 +17,7 @@ use super::frames::Piece;
 use super::Exchange;
 use crate::ffi::{now_msec, text, write_text, Request};
 
+pub use file::PassedFile;
 pub use filter::{direct_filter, filter_init, pipe_filter};
 pub use head::process_header;
 
@@ -44,12 +46,22 @@ impl Exchange {
     ) -> Result<Step, BadFrame> {
         while let Some(piece) = self.frames.next(input, at)? {
             let kind = match piece {
-                Piece::Data(range) if self.head_seen => return Ok(Step::Data(range)),
+                Piece::Data(range) if self.head_seen && self.file.is_none() => {
+                    return Ok(Step::Data(range))
+                }
                 Piece::Data(_) => return Err(BadFrame::Unexpected(Kind::Data)),
                 Piece::Frame(kind) => kind,
             };
             match kind {
                 Kind::Log => write_log(log, LogRecord::decode(self.frames.payload(input))?),
+                Kind::File if !self.head_seen && self.file.is_none() => {
+                    let (payload, flags) = (self.frames.payload(input), self.frames.flags());
+                    let file = PassedFile::new(payload, flags, self.descriptor.take())?;
+                    self.file = Some(file);
+                }
+                Kind::Response | Kind::End if self.descriptor.is_some() => {
+                    return Err(BadFrame::StrayDescriptor);
+                }
                 Kind::Response if !self.head_seen => {
                     self.head_seen = true;
                     return Ok(Step::Head);

@@ -1,6 +1,12 @@
 //! Buffers and chains.
 
-use nginx_sys::{ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_pcalloc, ngx_pool_t, off_t};
+use std::os::fd::RawFd;
+
+use nginx_sys::{
+    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_file_t, ngx_pcalloc, ngx_pool_t, off_t,
+};
+
+use super::Request;
 
 /// A chain under construction, in a pool.
 pub struct Chain {
@@ -33,6 +39,36 @@ pub unsafe fn memory_buf(
         (*b).set_memory(1);
     }
     Some(b)
+}
+
+/// A buffer over a part of a file, which nginx calls by `name` when something is wrong with it. `None`
+/// without memory.
+///
+/// # Safety
+///
+/// The descriptor is open as long as the buffer is used.
+pub unsafe fn file_buf(
+    r: Request,
+    fd: RawFd,
+    name: &str,
+    start: off_t,
+    len: off_t,
+) -> Option<*mut ngx_buf_t> {
+    // SAFETY: a live pool; zeroed memory is nginx's initial state of both. nginx uses the name as a C
+    // string, too.
+    unsafe {
+        let b = ngx_pcalloc(r.pool(), size_of::<ngx_buf_t>()).cast::<ngx_buf_t>().as_mut()?;
+        let file = ngx_pcalloc(r.pool(), size_of::<ngx_file_t>()).cast::<ngx_file_t>().as_mut()?;
+        file.name = super::pool_copy(r.pool(), format!("{name}\0").as_bytes())?;
+        file.name.len -= 1;
+        file.fd = fd;
+        file.log = r.log();
+        b.file = file;
+        b.file_pos = start;
+        b.file_last = start + len;
+        b.set_in_file(1);
+        Some(b)
+    }
 }
 
 /// An empty chain in a pool.

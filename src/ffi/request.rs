@@ -78,6 +78,34 @@ impl Request {
         }
     }
 
+    /// Lets nginx send parts of the response when the client asks for them.
+    pub fn allow_ranges(self) {
+        // SAFETY: as for the flags.
+        unsafe {
+            (*self.0.as_ptr().cast::<bindings::ngx_http_request_s>()).set_allow_ranges(1 as c_uint);
+        }
+    }
+
+    /// Bytes a second at which the client is served, 0 without a limit, and whether that is final:
+    /// nginx looks into its configuration otherwise.
+    pub fn limit_rate(self) -> (usize, bool) {
+        // SAFETY: as for the flags.
+        unsafe {
+            let r = &*self.0.as_ptr().cast::<bindings::ngx_http_request_s>();
+            (r.limit_rate, r.limit_rate_set() != 0)
+        }
+    }
+
+    /// Sets what [`Self::limit_rate`] says.
+    pub fn set_limit_rate(self, (rate, is_final): (usize, bool)) {
+        // SAFETY: as for the flags.
+        unsafe {
+            let r = &mut *self.0.as_ptr().cast::<bindings::ngx_http_request_s>();
+            r.limit_rate = rate;
+            r.set_limit_rate_set(c_uint::from(is_final));
+        }
+    }
+
     /// Lets the request go on when the handler that nginx has called returns `NGX_DONE`. Whoever has it
     /// go on later finalizes it.
     pub fn hold(self) {

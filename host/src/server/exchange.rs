@@ -1,5 +1,6 @@
 //! One request's exchange over its connection.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -11,13 +12,14 @@ use super::connection::Connection;
 use super::writer::Writer;
 use crate::exchange::{BodyError, Disconnected, Exchange};
 use crate::log::Level;
-use crate::wire::{Outcome, Request, HEAD_ONLY, NO_BODY};
+use crate::wire::{Outcome, Request, Span, HEAD_ONLY, NO_BODY, NO_FILE};
 
 /// The handle that the application's side gets. It outlives the exchange when an application keeps
 /// `wsgi.input` or `wsgi.errors`; from END on it is dead.
 pub struct Served {
     connection: Arc<Connection>,
     head_only: bool,
+    takes_files: bool,
     /// Method and URI, for lines that nginx does not take any more.
     line: Box<[u8]>,
     over: AtomicBool,
@@ -41,6 +43,7 @@ impl Served {
         Arc::new(Served {
             connection: Arc::clone(connection),
             head_only: request.flags & HEAD_ONLY != 0,
+            takes_files: request.flags & NO_FILE == 0,
             line: line.into(),
             over: AtomicBool::new(false),
             sent: AtomicU64::new(0),
@@ -108,6 +111,9 @@ impl Served {
                 "response broken off: nothing of it was taken for {seconds} s (socket-timeout), \
                  request: \"{request}\""
             );
+        } else if !matches!(errno, Errno::EPIPE | Errno::ECONNRESET) {
+            let request = self.line.escape_ascii();
+            tracing::error!("cannot answer: {}, request: \"{request}\"", errno.desc());
         }
     }
 
@@ -187,6 +193,19 @@ impl Exchange for Served {
         let block = if self.head_only { &[] } else { block };
         self.sent.fetch_add(block.len() as u64, Ordering::Relaxed);
         self.send_frames(|writer| writer.last(&self.connection.socket, block))
+    }
+
+    fn takes_files(&self) -> bool {
+        self.takes_files
+    }
+
+    fn send_file(&self, fd: OwnedFd, span: Span) -> Result<(), Disconnected> {
+        self.stir();
+        // Also to HEAD: nginx knows what it would answer then.
+        self.write(|writer| {
+            writer.file(fd, span);
+            Ok(())
+        })?
     }
 
     fn log(&self, level: Level, line: &[u8]) {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::sockopt::{RcvBuf, SndBuf};
-use nix::sys::socket::{recv, sendmsg, setsockopt, shutdown, MsgFlags, Shutdown, UnixAddr};
+use nix::sys::socket::{
+    recv, sendmsg, setsockopt, shutdown, ControlMessage, MsgFlags, Shutdown, UnixAddr,
+};
 
 use crate::clock::poll_timeout;
 
@@ -66,6 +68,23 @@ impl Socket {
         }
     }
 
+    /// Writes `bytes` with a descriptor attached to the first of them, waiting for room as long as it
+    /// takes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::send_all`].
+    pub fn send_with(&self, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let fds = [fd.as_raw_fd()];
+        let attached = [ControlMessage::ScmRights(&fds)];
+        loop {
+            match self.send_parts(&[IoSlice::new(bytes)], &attached) {
+                Ok(sent) => return self.send_all(&bytes[sent..], &[]),
+                Err(errno) => self.wait_for_room(errno)?,
+            }
+        }
+    }
+
     /// Writes all of `head` and `tail`, waiting for room as long as it takes.
     ///
     /// # Errors
@@ -80,24 +99,36 @@ impl Socket {
                     head = &head[of_head..];
                     tail = &tail[sent - of_head..];
                 }
-                Err(Errno::EAGAIN) => {
-                    if !self.wait(PollFlags::POLLOUT, self.deadline())? {
-                        return Err(Errno::ETIMEDOUT);
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
+                Err(errno) => self.wait_for_room(errno)?,
             }
         }
         Ok(())
     }
 
+    /// Waits until it makes sense to try again after a failure to send.
+    fn wait_for_room(&self, errno: Errno) -> Result<(), Errno> {
+        match errno {
+            Errno::EAGAIN if self.wait(PollFlags::POLLOUT, self.deadline())? => Ok(()),
+            Errno::EAGAIN => Err(Errno::ETIMEDOUT),
+            Errno::EINTR => Ok(()),
+            errno => Err(errno),
+        }
+    }
+
     /// Writes as much as goes without waiting.
     pub fn send_some(&self, head: &[u8], tail: &[u8]) -> Result<usize, Errno> {
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let parts = [IoSlice::new(head), IoSlice::new(tail)];
         let parts = if tail.is_empty() { &parts[..1] } else { &parts[..] };
-        sendmsg::<UnixAddr>(self.fd.as_raw_fd(), parts, &[], flags, None)
+        self.send_parts(parts, &[])
+    }
+
+    fn send_parts(
+        &self,
+        parts: &[IoSlice<'_>],
+        attached: &[ControlMessage<'_>],
+    ) -> Result<usize, Errno> {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        sendmsg::<UnixAddr>(self.fd.as_raw_fd(), parts, attached, flags, None)
     }
 
     /// Waits for one of `events` or the peer's end; `false` once `until` has passed.

@@ -1,10 +1,14 @@
 //! The response: RESPONSE, DATA, LOG, END and GOAWAY frames onto the connection.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use nix::errno::Errno;
 
 use super::socket::Socket;
 use crate::log::Level;
-use crate::wire::{encode_head, limit, BadFrame, Header, Kind, LogRecord, Outcome, LOG_MAX};
+use crate::wire::{
+    encode_head, limit, BadFrame, Header, Kind, LogRecord, Outcome, Span, LOG_MAX, STATIC,
+};
 
 /// Blocks below this size are copied behind their header: cheaper than a second piece to gather.
 const COPY_BELOW: usize = 16 << 10;
@@ -13,6 +17,8 @@ const COPY_BELOW: usize = 16 << 10;
 pub struct Writer {
     /// Frames that leave with the next block or with END.
     queued: Vec<u8>,
+    /// Leaves with them.
+    descriptor: Option<OwnedFd>,
     /// An exchange is between its REQUEST and its END.
     open: bool,
     responded: bool,
@@ -22,13 +28,21 @@ pub struct Writer {
 
 impl Writer {
     pub fn new() -> Self {
-        Writer { queued: Vec::new(), open: false, responded: false, sent: false, goaway: false }
+        Writer {
+            queued: Vec::new(),
+            descriptor: None,
+            open: false,
+            responded: false,
+            sent: false,
+            goaway: false,
+        }
     }
 
     /// Starts the response of a new exchange.
     pub fn begin(&mut self) {
         self.queued.clear();
         self.queued.shrink_to(COPY_BELOW * 2);
+        self.descriptor = None;
         self.open = true;
         self.responded = false;
         self.sent = false;
@@ -49,6 +63,12 @@ impl Writer {
         encode_head(&mut self.queued, status, line, headers)?;
         self.responded = true;
         Ok(())
+    }
+
+    /// Queues a part of a file as the response's body. Nothing of the response has left yet.
+    pub fn file(&mut self, fd: OwnedFd, span: Span) {
+        self.queued.splice(..0, span.encode(Kind::File, STATIC));
+        self.descriptor = Some(fd);
     }
 
     /// Sends what is queued and `block` as DATA.
@@ -109,6 +129,7 @@ impl Writer {
         };
         if outcome == Outcome::Failed {
             self.queued.clear();
+            self.descriptor = None;
         }
         self.queued.extend_from_slice(&Header::new(Kind::End, 0, 1).encode());
         self.queued.push(outcome as u8);
@@ -134,7 +155,11 @@ impl Writer {
     }
 
     fn flush(&mut self, socket: &Socket, block: &[u8]) -> Result<(), Errno> {
-        let sent = socket.send_all(&self.queued, block);
+        let sent = match self.descriptor.take() {
+            // Nothing but END follows a file.
+            Some(fd) => socket.send_with(&self.queued, fd.as_fd()),
+            None => socket.send_all(&self.queued, block),
+        };
         self.queued.clear();
         self.sent |= self.responded;
         sent

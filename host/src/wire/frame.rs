@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::span::Unfit;
+
 /// Bytes of a frame header.
 pub const HEADER_LEN: usize = 8;
 
@@ -25,7 +27,8 @@ pub enum Kind {
     Response = 16,
     /// host to nginx: a piece of the response body.
     Data = 17,
-    /// host to nginx: the body is a file, its descriptor is attached: `u64 offset, u64 length`.
+    /// host to nginx, before RESPONSE: the body is a file, its descriptor is attached:
+    /// `u64 offset, u64 length`; with [`super::STATIC`] it is one on disk.
     File = 18,
     /// host to nginx: `u8 level` and text for the request's error log.
     Log = 19,
@@ -55,6 +58,15 @@ pub enum BadFrame {
     /// A frame of this kind cannot stand here.
     #[error("unexpected {0:?} frame")]
     Unexpected(Kind),
+    /// No descriptor has come with the frame. The receiver may have as many open as it is allowed.
+    #[error("{0:?} frame without its descriptor")]
+    NoDescriptor(Kind),
+    /// A descriptor has come that no frame announces.
+    #[error("a descriptor without its frame")]
+    StrayDescriptor,
+    /// The descriptor of the frame is none that may be used.
+    #[error("the file of a {0:?} frame {1}")]
+    File(Kind, Unfit),
 }
 
 impl Kind {

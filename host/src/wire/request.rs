@@ -21,6 +21,9 @@ pub const QUIET: u8 = 32;
 /// Request flag: the callable is a hook that decides about access, one of [`super::hook`].
 pub const HOOK: u8 = 64;
 
+/// Request flag: nginx needs the bytes of the response, a FILE frame is no use to it.
+pub const NO_FILE: u8 = 128;
+
 const VERSION: u8 = 1;
 
 /// Most requests have fewer environ entries.
@@ -167,8 +170,8 @@ pub struct RequestEncoder {
 /// The target and times of a request, as they travel and as the host sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`], [`ONCE`], [`AGAIN`], [`QUIET`],
-    /// [`HOOK`].
+    /// [`NO_BODY`], [`RELOADING`], [`HEAD_ONLY`], [`ONCE`], [`AGAIN`], [`QUIET`], [`HOOK`],
+    /// [`NO_FILE`].
     pub flags: u8,
     /// Unique within the generation; names the request in reports.
     pub id: u64,

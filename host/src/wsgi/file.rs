@@ -1,11 +1,12 @@
 //! The short way of a response that is a regular file (mod_wsgi semantics d.7).
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::stat::{fstat, SFlag};
 
 use super::output::{Output, Sent};
 use crate::python::object::{Kind, Object, Py, PyResult};
+use crate::wire::Span;
 
 /// Bytes read at a time.
 const BLOCK: usize = 256 << 10;
@@ -47,9 +48,16 @@ impl Plain {
     /// Sends the file from its position to its end, or as much as the application has announced.
     pub fn send(self, py: Py, output: &Output) -> PyResult<Sent> {
         let mut rest = self.end.saturating_sub(self.offset);
-        match output.length(py)? {
+        let announced = output.length(py)?;
+        match announced {
             Some(length) => rest = rest.min(length),
             None => output.announce(rest),
+        }
+        if announced.is_none_or(|length| length == rest) && output.takes_files() {
+            let span = Span { offset: self.offset, len: rest };
+            if let Some(fd) = self.for_nginx(span) {
+                return output.send_file(py, fd, span);
+            }
         }
         let mut sent = output.commit(py)?;
         let mut offset = self.offset;
@@ -65,6 +73,15 @@ impl Plain {
             rest -= got as u64;
         }
         Ok(sent)
+    }
+
+    /// A descriptor of its own for nginx, which outlives the application's. `None` when nginx cannot
+    /// send this file, or there are no descriptors left.
+    fn for_nginx(&self, span: Span) -> Option<OwnedFd> {
+        // SAFETY: as in behind; the object that owns the descriptor is held.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        let fit = span.len > 0 && span.check(fd).is_ok();
+        fit.then(|| fd.try_clone_to_owned().ok()).flatten()
     }
 
     fn read(&self, py: Py, block: &mut [u8], offset: u64) -> PyResult<usize> {

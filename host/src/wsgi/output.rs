@@ -1,10 +1,12 @@
 //! The response as the application makes it, until it leaves.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::scope::Scope;
 use crate::log::Level;
 use crate::python::object::{Kind, Py, PyResult};
+use crate::wire::Span;
 
 /// A last block below this size certainly does not wait for nginx.
 const QUEUED_BELOW: usize = 8 << 10;
@@ -172,6 +174,27 @@ impl Output {
             };
             self.state().lost |= gone;
         }
+        Ok(self.sent())
+    }
+
+    /// Whether nginx can send a file by itself.
+    pub fn takes_files(&self) -> bool {
+        self.scope.exchange().takes_files()
+    }
+
+    /// Hands status and headers over, and a part of a file as the whole body.
+    pub fn send_file(&self, py: Py, fd: OwnedFd, span: Span) -> PyResult<Sent> {
+        if self.commit(py)? == Sent::ClientGone {
+            return Ok(Sent::ClientGone);
+        }
+        let (exchange, meter) = (self.scope.exchange(), &self.scope.output);
+        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        meter.add_bytes(len);
+        let gone = meter.call(|| exchange.send_file(fd, span).is_err());
+        let mut state = self.state();
+        state.sent += span.len;
+        state.lost |= gone;
+        drop(state);
         Ok(self.sent())
     }
 

@@ -1,8 +1,8 @@
 //! nginx's side of the wire, for tests.
 #![allow(dead_code)]
 
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use ngx_wsgi_host::wire::{
     Header, Kind, Outcome, RequestEncoder, Target, HEADER_LEN, LAST, NO_BODY,
 };
-use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
+use nix::sys::socket::{
+    recvmsg, socketpair, AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+};
 
 /// Longest time that anything in a test takes.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -104,6 +106,24 @@ impl Client {
                 other => panic!("{other:?} in an exchange"),
             }
         }
+    }
+
+    /// What is there, and the descriptors that come with it.
+    pub fn receive_descriptors(&mut self) -> (Vec<u8>, Vec<OwnedFd>) {
+        let (mut bytes, mut control) = (vec![0; 4096], nix::cmsg_space!([RawFd; 8]));
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let fd = self.0.as_raw_fd();
+        let message = recvmsg::<()>(fd, &mut parts, Some(&mut control), flags).unwrap();
+        let mut descriptors = Vec::new();
+        for attached in message.cmsgs().unwrap() {
+            let ControlMessageOwned::ScmRights(found) = attached else { continue };
+            // SAFETY: the system has just made them.
+            descriptors.extend(found.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+        let received = message.bytes;
+        bytes.truncate(received);
+        (bytes, descriptors)
     }
 
     /// Whether the connection has been closed, without another byte.

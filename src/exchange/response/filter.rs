@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_int_t,
 };
 
-use super::{bad_frame, keep_alive, received, Step};
+use super::{bad_frame, file, keep_alive, received, Step};
 use crate::exchange::{links, Exchange};
 use crate::ffi::{code, guard, Request};
 
@@ -23,6 +23,7 @@ pub unsafe extern "C" fn filter_init(data: *mut c_void) -> ngx_int_t {
         let r = unsafe { Request::new(data.cast()) };
         let Some(exchange) = Exchange::of(r) else { return code::ERROR };
         forgive_unread_body(r);
+        file::begin(r, exchange);
         // SAFETY: a live upstream with its pipe.
         unsafe {
             let u = &mut *r.upstream();
@@ -216,6 +217,9 @@ fn direct_input(
     buffer: *mut ngx_buf_t,
     input: &[u8],
 ) -> Option<()> {
+    if exchange.file.is_some() {
+        return file::pass(r, exchange);
+    }
     // SAFETY: the upstream of a live request.
     let u = unsafe { &mut *r.upstream() };
     let mut tail: *mut *mut ngx_chain_t = &mut u.out_bufs;

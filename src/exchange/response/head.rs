@@ -14,7 +14,7 @@ use nginx_sys::{
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{Head, Outcome};
 
-use super::{bad_frame, keep_alive, received, Step};
+use super::{bad_frame, file, keep_alive, received, Step};
 use crate::conf::LocationConf;
 use crate::dispatch::passes_on;
 use crate::exchange::{cache, serves_stale, Exchange};
@@ -51,11 +51,13 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
         match exchange.step(input, &mut at, r.log()) {
             Ok(Step::Head) => {
                 let rc = accept_head(r, exchange, input);
-                if rc != code::OK || !exchange.head_only {
+                if rc != code::OK || !exchange.head_only && exchange.file.is_none() {
                     break rc;
                 }
                 // Nothing but END follows; if it is here, the connection can be kept.
             }
+            // END is not far: nothing remains to be produced.
+            Ok(Step::Starved) if exchange.file.is_some() => break code::AGAIN,
             // The answer to HEAD is whole with its header; without END the connection is closed.
             Ok(Step::Starved) if exchange.head_seen => break code::OK,
             Ok(Step::Starved) => break starved(r, exchange),
@@ -81,6 +83,14 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
             (*buffer).pos = (*buffer).start.add(cache::header_start(r));
             (*buffer).last = (*buffer).pos;
         }
+    }
+    if rc == code::OK && exchange.file.is_some() {
+        file::prepare(r, exchange);
+        // With something left to be read nginx turns to the body at once, and the header goes out
+        // together with it.
+        // SAFETY: some bytes have been received in this call, and they have been used.
+        unsafe { (*buffer).pos = (*buffer).last.sub(1) };
+        return rc;
     }
     if rc == code::OK
         && cache::keep_head(r, buffer, exchange.frames.payload(input), &input[at..]).is_none()
@@ -190,6 +200,13 @@ fn accept_head(r: Request, exchange: &mut Exchange, input: &[u8]) -> ngx_int_t {
         let length_of_nothing =
             status == NGX_HTTP_NO_CONTENT && name.eq_ignore_ascii_case(b"content-length");
         if length_of_nothing || WITHHELD.iter().any(|held| name.eq_ignore_ascii_case(held)) {
+            continue;
+        }
+        let accepts_ranges = name.eq_ignore_ascii_case(b"accept-ranges");
+        if accepts_ranges
+            && exchange.file.as_mut().is_some_and(|file| file.has_ranges(status, value))
+        {
+            // nginx says so itself.
             continue;
         }
         // A path with 200 is nothing for the client: nginx goes there itself.
