@@ -85,6 +85,10 @@ pub struct Exchange {
     descriptor: Option<OwnedFd>,
     /// The body of the response.
     file: Option<response::PassedFile>,
+    /// The file with the request's body.
+    upload: Option<OwnedFd>,
+    /// It has not been sent to the process.
+    upload_waits: bool,
     /// What the response's Content-Length leaves to come.
     rest: Option<u64>,
     /// The response has no body, whatever the host sends (204, 304).
@@ -148,6 +152,7 @@ impl Exchange {
         self.frames = FrameReader::default();
         self.descriptor = None;
         self.file = None;
+        self.upload_waits = self.upload.is_some();
         self.rest = None;
         self.bodyless = false;
         self.head_seen = false;

@@ -43,7 +43,7 @@ pub use conf::{
     set_content_handler, Conf, ConfigError, UNSET, UNSET_MSEC, UNSET_PTR, UNSET_SIZE, UNSET_UINT,
 };
 pub use connection::{close_connection, Watched};
-pub use descriptor::receive;
+pub use descriptor::{read_only, receive, send_with};
 pub use error_page::{intercept, Locations};
 pub use event::{now_msec, Timer};
 pub use guard::guard;

@@ -2,7 +2,7 @@
 //!
 //! The server implements [`Exchange`] over a socket; the WSGI adapter drives it. Methods that read or
 //! send wait for nginx and are called without the GIL; `respond` and a small `send_last` only queue.
-//! They take `&self` and are safe from any thread, because an
+//! [`Exchange::read_now`] does neither. They take `&self` and are safe from any thread, because an
 //! application may hand `wsgi.input`, `wsgi.errors` or `write` to threads of its own.
 
 use std::os::fd::OwnedFd;
@@ -36,6 +36,21 @@ pub trait Exchange: Send + Sync {
     ///
     /// [`BodyError`]; every later call fails in the same way.
     fn read(&self, buf: &mut [u8]) -> Result<usize, BodyError>;
+
+    /// As [`Self::read`], but never waits: `None` when there is nothing to be had at once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`].
+    fn read_now(&self, buf: &mut [u8]) -> Result<Option<usize>, BodyError> {
+        let _ = buf;
+        Ok(None)
+    }
+
+    /// How many bytes of the body have not been read, when that is known for certain.
+    fn remaining(&self) -> Option<u64> {
+        None
+    }
 
     /// Queues status and headers; they leave with the first data or with the end.
     ///

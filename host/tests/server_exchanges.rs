@@ -3,6 +3,7 @@
 mod server_client;
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
@@ -84,6 +85,86 @@ fn head_and_first_data_arrive_in_one_piece() {
     assert!(piece[..n].ends_with(b"hello"), "{:?}", &piece[..n]);
     go.send(()).unwrap();
     assert_eq!(client.frame().kind, Kind::End);
+}
+
+fn temporary_file(bytes: &[u8]) -> File {
+    let name = format!("wsgi-upload-{}-{:?}", std::process::id(), thread::current().id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    file
+}
+
+fn posting_file(offset: u64, len: u64) -> Vec<u8> {
+    [posting(), Span { offset, len }.encode(Kind::BodyFile, 0).to_vec()].concat()
+}
+
+#[test]
+fn a_body_in_a_file_is_read_from_there() {
+    let host = host(1, |_, exchange| {
+        if exchange.remaining() == Some(6) {
+            let mut first = [0; 2];
+            assert_eq!(exchange.read(&mut first), Ok(2));
+            assert_eq!(exchange.remaining(), Some(4));
+            return ok(exchange, &[&first, &read_all(exchange).unwrap()[..]].concat());
+        }
+        ok(exchange, b"not read")
+    });
+    let mut client = client(&host);
+    let file = temporary_file(b"0123456789");
+    for (len, expected) in [(6, &b"234567"[..]), (5, b"not read"), (6, b"234567")] {
+        client.send_descriptor(&posting_file(2, len), &file);
+        let answer = client.answer();
+        assert_eq!((&answer.body[..], answer.outcome), (expected, Outcome::Complete));
+    }
+    client.write(&posting());
+    client.body(b"in memory", true);
+    assert_eq!(client.answer().body, b"not read");
+}
+
+#[test]
+fn a_body_file_is_closed_with_its_exchange() {
+    let host = host(1, |_, exchange| ok(exchange, &read_all(exchange).unwrap()));
+    let mut client = client(&host);
+    let file = temporary_file(b"0123456789");
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+    client.send_descriptor(&posting_file(0, 10), &file);
+    assert_eq!(client.answer().body, b"0123456789");
+    drop(file);
+    let is_open = || {
+        let found = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        found.flat_map(|entry| std::fs::read_link(entry.path())).any(|target| target == name)
+    };
+    until("the file is closed", || !is_open());
+}
+
+#[test]
+fn a_body_file_that_cannot_be_read_is_an_error() {
+    let host = host(1, |_, exchange| {
+        let error = read_all(exchange).unwrap_err().to_string();
+        assert_eq!(read_all(exchange).unwrap_err().to_string(), error);
+        ok(exchange, error.as_bytes())
+    });
+    let none = posting_file(0, 4);
+    let mut broken = none.clone();
+    let at = broken.len() - 24;
+    broken[at] = 15;
+    let cases = [
+        (posting_file(8, 4), true, "the file with the request content is shorter than it was"),
+        (none, false, "BodyFile frame without its descriptor"),
+        (posting_file(u64::MAX, 4), true, "frame field \"length\" is invalid"),
+        (broken[..broken.len() - 1].to_vec(), true, "frame field \"length\" is invalid"),
+    ];
+    for (bytes, attached, expected) in cases {
+        let mut client = client(&host);
+        match attached {
+            true => client.send_descriptor(&bytes, &temporary_file(b"0123456789")),
+            false => client.write(&bytes),
+        }
+        let answer = client.answer();
+        assert!(String::from_utf8_lossy(&answer.body).contains(expected), "{answer:?}");
+    }
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl IdlePool {
             }
             // Whoever takes it next may not know what to do with descriptors.
             (*c).recv = nginx_sys::ngx_io.recv;
+            (*c).send_chain = nginx_sys::ngx_io.send_chain;
             (*write).handler = Some(ignore);
             (*read).handler = Some(on_idle_event);
             (*c).data = std::ptr::from_ref(self).cast_mut().cast();

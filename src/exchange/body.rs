@@ -1,14 +1,17 @@
 //! A request body on its way to the host, in BODY frames.
 
 use std::ffi::c_void;
+use std::os::fd::OwnedFd;
 
 use nginx_sys::{
     ngx_buf_t, ngx_chain_get_free_buf, ngx_chain_t, ngx_chain_update_chains, ngx_int_t, ngx_pool_t,
 };
-use ngx_wsgi_host::wire::{Header, Kind, HEADER_LEN, LAST};
+use ngx_wsgi_host::wire::{Header, Kind, Span, HEADER_LEN, LAST};
 
 use super::{connection, links, Exchange};
-use crate::ffi::{buf_size, chain_of, code, guard, in_memory, memory_buf, Chain, Request};
+use crate::ffi::{
+    buf_size, chain_of, code, guard, in_memory, memory_buf, read_only, Chain, Request,
+};
 
 /// The longest BODY frame: far below the wire's limit, so that a file's parts stay divisible.
 const PIECE: u64 = 1 << 29;
@@ -30,19 +33,38 @@ impl Default for Chain0 {
     }
 }
 
-/// Appends a body that has been read completely. `false` without memory.
-pub fn append_frames(out: &mut Chain, pool: *mut ngx_pool_t, body: *mut ngx_chain_t) -> bool {
-    for link in links(body) {
-        // SAFETY: links of the request's body have their buffer.
-        let b = unsafe { (*link).buf };
-        if !append_buf(out, pool, b) {
-            return false;
+/// The temporary file that holds all of the request's body, if one does.
+pub fn upload(r: Request) -> Option<(OwnedFd, Span)> {
+    // SAFETY: null, or a body in the request's pool, whose links have their buffers; one that is not in
+    // memory has its file.
+    unsafe {
+        let link = r.body().as_ref()?;
+        let b = link.buf;
+        if !link.next.is_null() || in_memory(b) || buf_size(b) == 0 {
+            return None;
         }
+        let span = Span { offset: u64::try_from((*b).file_pos).ok()?, len: buf_size(b) };
+        Some((read_only((*b).file.as_ref()?.fd)?, span))
     }
-    out.push_copy(&Header::new(Kind::Body, LAST, 0).encode())
 }
 
-fn append_buf(out: &mut Chain, pool: *mut ngx_pool_t, b: *mut ngx_buf_t) -> bool {
+/// Appends a body that has been read completely. `false` without memory.
+pub fn append_frames(out: &mut Chain, pool: *mut ngx_pool_t, body: *mut ngx_chain_t) -> bool {
+    // SAFETY: links of the request's body have their buffer.
+    let mut rest = links(body).map(|link| unsafe { buf_size((*link).buf) }).sum::<u64>();
+    if rest == 0 {
+        return out.push_copy(&Header::new(Kind::Body, LAST, 0).encode());
+    }
+    links(body).all(|link| {
+        // SAFETY: as above.
+        let (b, size) = unsafe { ((*link).buf, buf_size((*link).buf)) };
+        rest -= size;
+        append_buf(out, pool, b, rest == 0)
+    })
+}
+
+/// Appends a buffer in frames; with `last` no more of the body follows.
+fn append_buf(out: &mut Chain, pool: *mut ngx_pool_t, b: *mut ngx_buf_t, last: bool) -> bool {
     // SAFETY: a valid buffer of the body.
     let total = unsafe { buf_size(b) };
     let mut done = 0;
@@ -64,7 +86,8 @@ fn append_buf(out: &mut Chain, pool: *mut ngx_pool_t, b: *mut ngx_buf_t) -> bool
             (*piece).set_last_in_chain(0);
             piece
         };
-        let header = Header::new(Kind::Body, 0, len as u32).encode();
+        let flags = if last && done + len == total { LAST } else { 0 };
+        let header = Header::new(Kind::Body, flags, len as u32).encode();
         if !out.push_copy(&header) || !out.push(piece) {
             return false;
         }

@@ -242,6 +242,8 @@ fn exchange(
         frames: FrameReader::default(),
         descriptor: None,
         file: None,
+        upload: None,
+        upload_waits: false,
         rest: None,
         bodyless: false,
         head_seen: false,

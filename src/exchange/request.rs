@@ -3,7 +3,7 @@
 use nginx_sys::{ngx_http_request_t, ngx_int_t, NGX_HTTP_HEAD};
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{
-    self, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, NO_FILE, ONCE, QUIET, RELOADING,
+    self, Kind, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, NO_FILE, ONCE, QUIET, RELOADING,
 };
 
 use super::{body, cache, connection, environ, Exchange};
@@ -34,13 +34,19 @@ fn write(r: Request, exchange: &mut Exchange) -> Option<()> {
     let unbuffered = r.request_body_no_buffering();
     let has_body = passed && (unbuffered || !r.body().is_null());
     exchange.frame = encode(r, exchange, has_body, unbuffered)?;
+    let upload = if has_body && !unbuffered { body::upload(r) } else { None };
+    if let Some((_, span)) = &upload {
+        exchange.frame.extend_from_slice(&span.encode(Kind::BodyFile, 0));
+    }
+    exchange.upload = upload.map(|(fd, _)| fd);
+    exchange.upload_waits = exchange.upload.is_some();
     // SAFETY: the request's pool outlives the chain; the exchange has the frame as long as the pool, and
     // never another one.
     let mut out = unsafe { chain_of(r.pool()) };
     // SAFETY: as above.
     let frame = unsafe { memory_buf(r.pool(), exchange.frame.as_mut_ptr(), exchange.frame.len()) };
     out.push(frame?).then_some(())?;
-    if has_body && !unbuffered {
+    if has_body && !unbuffered && !exchange.upload_waits {
         body::append_frames(&mut out, r.pool(), r.body()).then_some(())?;
     }
     // SAFETY: the content handler made the upstream; unbuffered, nginx itself adds to this chain what

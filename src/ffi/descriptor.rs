@@ -1,11 +1,12 @@
 //! Descriptors over unix stream sockets.
 
+use std::fs::File;
 use std::mem::{size_of, zeroed, MaybeUninit};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::addr_of_mut;
 
 use libc::{cmsghdr, iovec, msghdr, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN};
-use nginx_sys::{ngx_connection_error, ngx_connection_t, ngx_errno};
+use nginx_sys::{ngx_buf_t, ngx_connection_error, ngx_connection_t, ngx_errno};
 
 use super::code;
 
@@ -84,6 +85,62 @@ pub unsafe fn receive(c: *mut ngx_connection_t, buf: *mut u8, size: usize) -> Re
         }
         Received { count, descriptor, dropped }
     }
+}
+
+/// Sends what a buffer in memory holds, as much as goes, with a descriptor attached. Returns how much
+/// that was, or a code of nginx's.
+///
+/// # Safety
+///
+/// `c` is an open connection over a unix stream socket, and `b` a buffer that is not empty.
+pub unsafe fn send_with(
+    c: *mut ngx_connection_t,
+    b: *const ngx_buf_t,
+    fd: BorrowedFd<'_>,
+) -> isize {
+    // SAFETY: as the caller guarantees; the message header refers to memory that outlives the call, and
+    // the control message fits into its own.
+    unsafe {
+        let event = (*c).write;
+        let len = (*b).last.offset_from((*b).pos) as usize;
+        let mut part = iovec { iov_base: (*b).pos.cast(), iov_len: len };
+        let mut control = MaybeUninit::<Control>::zeroed();
+        let mut message: msghdr = zeroed();
+        message.msg_iov = addr_of_mut!(part);
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = ONE as _;
+        let header = CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = ONE as _;
+        CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd.as_raw_fd());
+        let sent = loop {
+            let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+            match libc::sendmsg((*c).fd, &message, flags) {
+                -1 if ngx_errno() == libc::EINTR => {}
+                sent => break sent,
+            }
+        };
+        if sent >= 0 {
+            (*c).sent += sent as i64;
+            return sent;
+        }
+        let error = ngx_errno();
+        if error == libc::EAGAIN {
+            (*event).set_ready(0);
+            return code::AGAIN;
+        }
+        (*event).set_error(1);
+        ngx_connection_error(c, error, c"sendmsg() failed".as_ptr().cast_mut());
+        code::ERROR
+    }
+}
+
+/// The same file, for reading only: whoever gets this descriptor changes nothing in it. `None` when the
+/// system refuses.
+pub fn read_only(fd: RawFd) -> Option<OwnedFd> {
+    File::open(format!("/proc/self/fd/{fd}")).ok().map(OwnedFd::from)
 }
 
 /// The descriptor of a message.

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
-use std::os::raw::c_char;
+use std::os::raw::{c_char, c_int};
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
@@ -146,6 +146,11 @@ impl Py {
         let (start, len) = span(bytes);
         // SAFETY: attached; the bytes are copied; a new reference is returned.
         unsafe { Object::from_owned(ffi::PyBytes_FromStringAndSize(start, len)) }
+    }
+
+    /// A bytes object to be filled, of no length yet.
+    pub fn bytes_buffer(self) -> BytesBuffer {
+        BytesBuffer { object: ptr::null_mut(), len: 0 }
     }
 
     /// A new tuple.
@@ -549,6 +554,79 @@ impl Drop for Object {
     fn drop(&mut self) {
         // SAFETY: the reference is ours, and objects are dropped only while attached.
         unsafe { ffi::Py_DECREF(self.as_ptr()) }
+    }
+}
+
+extern "C" {
+    // Missing from pyo3's bindings.
+    fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
+}
+
+/// A bytes object that nobody knows yet and that is filled in place.
+pub struct BytesBuffer {
+    /// Null, or the only reference; its size is the capacity.
+    object: *mut ffi::PyObject,
+    len: usize,
+}
+
+impl BytesBuffer {
+    /// How many bytes have been written.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes room for so many more bytes; what has been written may move.
+    pub fn reserve(&mut self, _: Py, more: usize) -> PyResult<()> {
+        let size = self.len.checked_add(more).and_then(|size| isize::try_from(size).ok());
+        let size = size.unwrap_or(isize::MAX);
+        // SAFETY: attached; the object has not been handed out, so it may be resized. When that fails
+        // it is gone and null is left.
+        unsafe {
+            if self.object.is_null() {
+                self.object = ffi::PyBytes_FromStringAndSize(ptr::null(), size);
+                return if self.object.is_null() { Err(Raised(())) } else { Ok(()) };
+            }
+            check(_PyBytes_Resize(&mut self.object, size))
+        }
+    }
+
+    /// The room behind what has been written. Its content means nothing and is only to be overwritten.
+    pub fn room(&mut self) -> &mut [u8] {
+        if self.object.is_null() {
+            return &mut [];
+        }
+        // SAFETY: the object's memory, of its size, which nobody else refers to; len lies within.
+        unsafe {
+            let start = ffi::PyBytes_AsString(self.object).cast::<u8>();
+            let size = ffi::PyBytes_Size(self.object) as usize;
+            std::slice::from_raw_parts_mut(start.add(self.len), size - self.len)
+        }
+    }
+
+    /// So many bytes have been written into the room, at most all of it.
+    pub fn advance(&mut self, written: usize) {
+        debug_assert!(written <= self.room().len());
+        self.len += written;
+    }
+
+    /// The object, as long as what has been written.
+    pub fn finish(mut self, py: Py) -> PyResult<Object> {
+        if self.len == 0 {
+            return py.bytes(b"");
+        }
+        if !self.room().is_empty() {
+            self.reserve(py, 0)?;
+        }
+        let object = std::mem::replace(&mut self.object, ptr::null_mut());
+        // SAFETY: the only reference, which is handed on.
+        unsafe { Object::from_owned(object) }
+    }
+}
+
+impl Drop for BytesBuffer {
+    fn drop(&mut self) {
+        // SAFETY: null, or a reference of ours; made and dropped while attached, as objects are.
+        unsafe { ffi::Py_XDECREF(self.object) };
     }
 }
 

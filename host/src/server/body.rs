@@ -1,10 +1,13 @@
-//! The request body: BODY frames off the connection.
+//! The request body: BODY frames off the connection, or a file that nginx has put it into.
+
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::uio::pread;
 
 use super::socket::{Received, Socket};
 use crate::exchange::BodyError;
-use crate::wire::{BadFrame, Header, Kind, HEADER_LEN, LAST};
+use crate::wire::{BadFrame, Header, Kind, Span, HEADER_LEN, LAST, SPAN_FRAME_LEN};
 
 /// The read half of a connection during one exchange.
 ///
@@ -14,9 +17,14 @@ pub struct Body {
     /// What came with the REQUEST frame and has not been used up.
     pending: Vec<u8>,
     used: usize,
-    header: [u8; HEADER_LEN],
+    /// What is read of a frame before its bytes: the header, or the whole BODY_FILE frame.
+    header: [u8; SPAN_FRAME_LEN],
     header_len: usize,
-    /// Payload bytes of the current frame still to come.
+    /// The descriptor that has come with the REQUEST frame.
+    descriptor: Option<OwnedFd>,
+    /// Where the current frame's bytes are, if not on the connection.
+    file: Option<File>,
+    /// Bytes of the current frame still to come.
     left: usize,
     /// No frame follows the current one.
     last: bool,
@@ -24,13 +32,21 @@ pub struct Body {
     bad: Option<BadFrame>,
 }
 
+/// A file, and where the next byte is in it.
+struct File {
+    fd: OwnedFd,
+    offset: u64,
+}
+
 impl Body {
     pub fn new() -> Self {
         Body {
             pending: Vec::new(),
             used: 0,
-            header: [0; HEADER_LEN],
+            header: [0; SPAN_FRAME_LEN],
             header_len: 0,
+            descriptor: None,
+            file: None,
             left: 0,
             last: true,
             failed: None,
@@ -39,11 +55,13 @@ impl Body {
     }
 
     /// Starts the body of a new exchange with what was read behind its REQUEST frame.
-    pub fn begin(&mut self, expected: bool, pending: &[u8]) {
+    pub fn begin(&mut self, expected: bool, pending: &[u8], descriptor: Option<OwnedFd>) {
         self.pending.clear();
         self.pending.extend_from_slice(pending);
         self.used = 0;
         self.header_len = 0;
+        self.descriptor = descriptor;
+        self.file = None;
         self.left = 0;
         self.last = !expected;
         self.failed = None;
@@ -69,8 +87,44 @@ impl Body {
         Some(bad)
     }
 
-    /// Reads body bytes without waiting: `None` when nothing is there yet, 0 at the end.
+    /// Reads body bytes without waiting for nginx: `None` when nothing is there yet, 0 at the end.
     pub fn read(&mut self, socket: &Socket, buf: &mut [u8]) -> Result<Option<usize>, BodyError> {
+        self.read_with(socket, buf, File::read)
+    }
+
+    /// The same without waiting for a disk either.
+    pub fn read_now(
+        &mut self,
+        socket: &Socket,
+        buf: &mut [u8],
+    ) -> Result<Option<usize>, BodyError> {
+        self.read_with(socket, buf, File::read_now)
+    }
+
+    /// Bytes up to the end of the body, as soon as its last frame has begun.
+    pub fn remaining(&mut self, socket: &Socket) -> Option<u64> {
+        let begins = self.left == 0 && !self.last && self.failed.is_none();
+        if begins && self.pending.len() - self.used >= HEADER_LEN {
+            // A frame that is none is for the next read to tell.
+            let _ = self.next_frame(socket);
+        }
+        let known = self.last && self.failed.is_none();
+        known.then_some(self.left as u64)
+    }
+
+    /// Lets a body in a file have been read: nothing of it is on the connection.
+    pub fn forget_file(&mut self) {
+        if self.file.take().is_some() {
+            self.left = 0;
+        }
+    }
+
+    fn read_with(
+        &mut self,
+        socket: &Socket,
+        buf: &mut [u8],
+        read_file: impl FnOnce(&mut File, &mut [u8]) -> Result<Option<usize>, Errno>,
+    ) -> Result<Option<usize>, BodyError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -86,29 +140,70 @@ impl Body {
             }
         }
         let want = buf.len().min(self.left);
-        let got = self.take(socket, &mut buf[..want])?;
+        let buf = &mut buf[..want];
+        let got = match &mut self.file {
+            Some(file) => match read_file(file, buf) {
+                Ok(Some(0)) => {
+                    let cut = "the file with the request content is shorter than it was";
+                    return Err(self.fail(BodyError::Io(cut.to_owned())));
+                }
+                Ok(got) => got,
+                Err(errno) => return Err(self.fail_with(errno)),
+            },
+            None => self.take(socket, buf)?,
+        };
         self.left -= got.unwrap_or(0);
         Ok(got)
     }
 
-    /// Reads on to the next frame's payload; `false` when its header is not there yet.
+    /// Reads on to the next frame's bytes; `false` when its header is not there yet.
     fn next_frame(&mut self, socket: &Socket) -> Result<bool, BodyError> {
-        while self.header_len < HEADER_LEN {
-            let mut bytes = [0; HEADER_LEN];
-            let missing = HEADER_LEN - self.header_len;
+        if !self.gather(socket, HEADER_LEN)? {
+            return Ok(false);
+        }
+        let header = self.header.first_chunk().map(Header::decode);
+        let header = match header.unwrap_or(Err(BadFrame::Truncated("header"))) {
+            Ok(header) => header,
+            Err(bad) => return Err(self.break_off(bad)),
+        };
+        match header.kind {
+            Kind::Body => {
+                self.left = header.len as usize;
+                self.last = header.flags & LAST != 0;
+            }
+            Kind::BodyFile if !self.gather(socket, SPAN_FRAME_LEN)? => return Ok(false),
+            Kind::BodyFile => {
+                self.open_file(header).map_err(|bad| self.break_off(bad))?;
+            }
+            kind => return Err(self.break_off(BadFrame::Unexpected(kind))),
+        }
+        self.header_len = 0;
+        Ok(true)
+    }
+
+    /// Reads the beginning of a frame, up to so many bytes; `false` when they are not all there yet.
+    fn gather(&mut self, socket: &Socket, len: usize) -> Result<bool, BodyError> {
+        while self.header_len < len {
+            let mut bytes = [0; SPAN_FRAME_LEN];
+            let missing = len - self.header_len;
             let Some(got) = self.take(socket, &mut bytes[..missing])? else { return Ok(false) };
             self.header[self.header_len..self.header_len + got].copy_from_slice(&bytes[..got]);
             self.header_len += got;
         }
-        self.header_len = 0;
-        let header = match Header::decode(&self.header) {
-            Ok(header) if header.kind == Kind::Body => header,
-            Ok(header) => return Err(self.break_off(BadFrame::Unexpected(header.kind))),
-            Err(bad) => return Err(self.break_off(bad)),
-        };
-        self.left = header.len as usize;
-        self.last = header.flags & LAST != 0;
         Ok(true)
+    }
+
+    /// The whole body is in the file of a BODY_FILE frame.
+    fn open_file(&mut self, header: Header) -> Result<(), BadFrame> {
+        if header.len as usize != SPAN_FRAME_LEN - HEADER_LEN {
+            return Err(BadFrame::Invalid("length"));
+        }
+        let span = Span::decode(&self.header[HEADER_LEN..])?;
+        let fd = self.descriptor.take().ok_or(BadFrame::NoDescriptor(header.kind))?;
+        self.left = usize::try_from(span.len).map_err(|_| BadFrame::Invalid("length"))?;
+        self.last = true;
+        self.file = Some(File { fd, offset: span.offset });
+        Ok(())
     }
 
     /// Takes bytes that are there, from those that came early or from the socket.
@@ -145,5 +240,35 @@ impl Body {
     fn fail(&mut self, error: BodyError) -> BodyError {
         self.failed = Some(error.clone());
         error
+    }
+}
+
+impl File {
+    /// Reads what comes next; may wait for a disk.
+    fn read(&mut self, buf: &mut [u8]) -> Result<Option<usize>, Errno> {
+        loop {
+            match pread(&self.fd, buf, self.offset as i64) {
+                Ok(got) => return Ok(self.advance(got)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Reads what is in memory; `None` when nothing is, or the file system cannot tell.
+    fn read_now(&mut self, buf: &mut [u8]) -> Result<Option<usize>, Errno> {
+        let part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+        let (fd, at) = (self.fd.as_raw_fd(), self.offset as i64);
+        // SAFETY: an open descriptor, and one buffer of that length.
+        match unsafe { libc::preadv2(fd, &part, 1, at, libc::RWF_NOWAIT) } {
+            // Also for a reason that read() meets again, and reports.
+            -1 => Ok(None),
+            got => Ok(self.advance(got as usize)),
+        }
+    }
+
+    fn advance(&mut self, got: usize) -> Option<usize> {
+        self.offset += got as u64;
+        Some(got)
     }
 }

@@ -51,6 +51,15 @@ impl Connection {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The read half, unless another thread has it.
+    pub fn try_body(&self) -> Option<MutexGuard<'_, Body>> {
+        match self.body.try_lock() {
+            Ok(body) => Some(body),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// The write half. Held until a whole frame has left.
     pub fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)

@@ -30,16 +30,17 @@ pub struct Served {
 }
 
 impl Served {
-    /// Begins an exchange; `line` is method and URI, `rest` what was read behind the REQUEST frame.
+    /// Begins an exchange; `line` is method and URI, `rest` what was read behind the REQUEST frame, with
+    /// the descriptor that has come with it.
     pub fn begin(
         connection: &Arc<Connection>,
         request: &Request<'_>,
         line: &[u8],
-        rest: &[u8],
+        rest: (&[u8], Option<OwnedFd>),
         stirs: Option<Arc<Activity>>,
     ) -> Arc<Self> {
         connection.writer().begin();
-        connection.body().begin(request.flags & NO_BODY == 0, rest);
+        connection.body().begin(request.flags & NO_BODY == 0, rest.0, rest.1);
         Arc::new(Served {
             connection: Arc::clone(connection),
             head_only: request.flags & HEAD_ONLY != 0,
@@ -61,6 +62,9 @@ impl Served {
         if let Err(errno) = writer.end(&self.connection.socket, outcome, goaway) {
             self.lose(errno);
         }
+        drop(writer);
+        // Not with the connection's next request: a file takes room on a disk.
+        self.connection.body().forget_file();
     }
 
     /// Bytes of the response's body so far.
@@ -157,6 +161,25 @@ impl Exchange for Served {
                 }
             }
         }
+    }
+
+    fn read_now(&self, buf: &mut [u8]) -> Result<Option<usize>, BodyError> {
+        let Some(mut body) = self.connection.try_body() else { return Ok(None) };
+        if self.over.load(Ordering::Relaxed) {
+            return Err(BodyError::Closed);
+        }
+        let read = body.read_now(&self.connection.socket, buf);
+        drop(body);
+        match &read {
+            Ok(Some(_)) => self.stir(),
+            Err(BodyError::Closed) => self.connection.lose(),
+            _ => {}
+        }
+        read
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        self.connection.try_body()?.remaining(&self.connection.socket)
     }
 
     fn respond(

@@ -1,5 +1,6 @@
 //! Reading the REQUEST frame of the next exchange.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -45,16 +46,22 @@ pub struct RequestBuffer {
     bytes: Vec<u8>,
     len: usize,
     payload: usize,
+    descriptor: Option<OwnedFd>,
 }
 
 impl RequestBuffer {
     pub fn new() -> Self {
-        RequestBuffer { bytes: vec![0; KEPT], len: 0, payload: 0 }
+        RequestBuffer { bytes: vec![0; KEPT], len: 0, payload: 0, descriptor: None }
     }
 
     /// Payload of the frame, and the bytes read behind it.
     pub fn split(&self) -> (&[u8], &[u8]) {
         self.bytes[HEADER_LEN..self.len].split_at(self.payload)
+    }
+
+    /// The descriptor that has come with them.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
     }
 
     /// The buffer's memory, for anything between requests.
@@ -65,7 +72,7 @@ impl RequestBuffer {
     /// Reads the next REQUEST frame. Waits only once its first byte has arrived.
     pub fn read(&mut self, socket: &Socket) -> Result<Next, ReadError> {
         self.reset();
-        match socket.receive(&mut self.bytes)? {
+        match socket.receive_with(&mut self.bytes, &mut self.descriptor)? {
             Received::Nothing => return Ok(Next::Nothing),
             Received::Closed => return Ok(Next::Closed),
             Received::Bytes(n) => self.len = n,
@@ -111,6 +118,7 @@ impl RequestBuffer {
     fn reset(&mut self) {
         self.len = 0;
         self.payload = 0;
+        self.descriptor = None;
         if self.bytes.len() > KEPT {
             self.bytes.truncate(KEPT);
             self.bytes.shrink_to_fit();

@@ -1,14 +1,15 @@
 //! Non-blocking reading and writing of a stream socket, and waiting for it.
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::sockopt::{RcvBuf, SndBuf};
 use nix::sys::socket::{
-    recv, sendmsg, setsockopt, shutdown, ControlMessage, MsgFlags, Shutdown, UnixAddr,
+    recv, recvmsg, sendmsg, setsockopt, shutdown, ControlMessage, ControlMessageOwned, MsgFlags,
+    Shutdown, UnixAddr,
 };
 
 use crate::clock::poll_timeout;
@@ -25,6 +26,9 @@ pub enum Received {
     /// So many bytes, at least one.
     Bytes(usize),
 }
+
+/// Room for a control message with a descriptor: nix's `cmsg_space!` allocates.
+const ONE_DESCRIPTOR: usize = 32;
 
 /// A connected stream socket in non-blocking mode.
 pub struct Socket {
@@ -65,6 +69,38 @@ impl Socket {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => Err(errno),
             };
+        }
+    }
+
+    /// Reads what is there, and takes a descriptor along that comes with it.
+    pub fn receive_with(
+        &self,
+        buf: &mut [u8],
+        descriptor: &mut Option<OwnedFd>,
+    ) -> Result<Received, Errno> {
+        let mut parts = [IoSliceMut::new(buf)];
+        let mut control = [0; ONE_DESCRIPTOR];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        loop {
+            let received =
+                recvmsg::<()>(self.fd.as_raw_fd(), &mut parts, Some(&mut control), flags);
+            let message = match received {
+                Ok(message) => message,
+                Err(Errno::EAGAIN) => return Ok(Received::Nothing),
+                Err(Errno::ECONNRESET) => return Ok(Received::Closed),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno),
+            };
+            for attached in message.cmsgs()? {
+                let ControlMessageOwned::ScmRights(found) = attached else { continue };
+                // SAFETY: the system has just made them; all but the last are closed here.
+                let owned = |fd: RawFd| unsafe { OwnedFd::from_raw_fd(fd) };
+                found.into_iter().for_each(|fd| *descriptor = Some(owned(fd)));
+            }
+            return Ok(match message.bytes {
+                0 => Received::Closed,
+                n => Received::Bytes(n),
+            });
         }
     }
 

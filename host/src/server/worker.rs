@@ -92,13 +92,14 @@ impl Worker<'_> {
 
     /// Runs one exchange; whether the connection is good for another.
     fn exchange(&mut self, connection: &Arc<Connection>) -> Result<bool, ReadError> {
+        let descriptor = self.buffer.take_descriptor();
         let (payload, rest) = self.buffer.split();
         let request = Request::decode(payload)?;
         let (client, host) = describe(&request, &mut self.line);
         let shared = self.shared;
         let quiet = request.flags & QUIET != 0;
         let stirs = (shared.stirs && !quiet).then(|| Arc::clone(&shared.activity));
-        let served = Served::begin(connection, &request, &self.line, rest, stirs);
+        let served = Served::begin(connection, &request, &self.line, (rest, descriptor), stirs);
         shared.activity.begin(self.index, quiet);
         let (line, script) = (&self.line[..], request.script);
         let (request_id, now_us) = (request.id, clock::now_us());
@@ -126,6 +127,7 @@ impl Worker<'_> {
         let until = Instant::now() + DISCARD_TIMEOUT;
         loop {
             let mut body = connection.body();
+            body.forget_file();
             match body.read(&connection.socket, self.buffer.scratch()) {
                 Ok(Some(0)) => return body.bad_frame().map_or(Ok(true), |bad| Err(bad.into())),
                 Ok(Some(_)) if Instant::now() < until => {}

@@ -1,7 +1,7 @@
 //! `wsgi.input` (mod_wsgi semantics d.1).
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use pyo3::ffi;
 
@@ -10,15 +10,16 @@ use crate::exchange::BodyError;
 use crate::python::class::{
     self, arguments, callback, method, next_callback, size_argument, slot, Class,
 };
-use crate::python::object::{Kind, Object, Py, PyResult, Raised};
+use crate::python::object::{BytesBuffer, Kind, Object, Py, PyResult, Raised};
 
-/// Bytes asked of the connection at a time when an application reads lines or everything.
+/// Bytes asked of the connection at a time when an application reads lines, or everything of a body
+/// whose length is not known.
 const BLOCK: usize = 64 << 10;
 
 /// The request body as Python reads it.
 pub struct Input {
     scope: Arc<Scope>,
-    /// Taken only while the thread is detached: another one may hold it and wait for the client.
+    /// Nobody waits for it with the GIL: who has it may wait for the client, and for the GIL.
     buffer: Mutex<Buffer>,
 }
 
@@ -31,8 +32,15 @@ struct Buffer {
 
 /// Why reading came to nothing.
 enum Failure {
+    Raised(Raised),
     Now(BodyError),
     Before,
+}
+
+impl From<Raised> for Failure {
+    fn from(raised: Raised) -> Self {
+        Failure::Raised(raised)
+    }
 }
 
 impl Class for Input {
@@ -62,16 +70,18 @@ fn read(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     input.check(py, "read")?;
     let size = size_argument(py, &arguments, -1)?;
     let want = usize::try_from(size).unwrap_or(usize::MAX);
-    let bytes = input.with_buffer(py, |buffer, scope| buffer.read(scope, want))?;
+    let mut bytes = py.bytes_buffer();
+    let read = input.buffer(py).read(py, &input.scope, want, &mut bytes);
+    read.map_err(|failure| raise(py, failure))?;
     input.scope.input.add_bytes(bytes.len());
-    py.bytes(&bytes)
+    bytes.finish(py)
 }
 
 fn readline(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     let arguments = arguments(py, "readline", tuple, 0, 1)?;
     input.check(py, "readline")?;
     let size = size_argument(py, &arguments, -1)?;
-    py.bytes(&input.line(py, size)?)
+    input.line(py, size)?.finish(py)
 }
 
 fn readlines(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
@@ -82,11 +92,11 @@ fn readlines(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     let mut total = 0;
     loop {
         let line = input.line(py, -1)?;
-        if line.is_empty() {
+        if line.len() == 0 {
             return Ok(lines);
         }
         total += line.len();
-        lines.append(&py.bytes(&line)?)?;
+        lines.append(&line.finish(py)?)?;
         if hint > 0 && total >= hint as usize {
             return Ok(lines);
         }
@@ -115,10 +125,10 @@ unsafe extern "C" fn next(instance: *mut ffi::PyObject) -> *mut ffi::PyObject {
         let input = unsafe { class::value::<Input>(Object::from_ref(&instance)) };
         input.check_iteration(py)?;
         let line = input.line(py, -1)?;
-        if line.is_empty() {
+        if line.len() == 0 {
             return Ok(None);
         }
-        py.bytes(&line).map(Some)
+        line.finish(py).map(Some)
     })
 }
 
@@ -140,91 +150,144 @@ impl Input {
         Ok(())
     }
 
-    fn line(&self, py: Py, size: isize) -> PyResult<Vec<u8>> {
+    fn line(&self, py: Py, size: isize) -> PyResult<BytesBuffer> {
         let most = usize::try_from(size).unwrap_or(usize::MAX);
-        let line = self.with_buffer(py, |buffer, scope| buffer.line(scope, most))?;
+        let mut line = py.bytes_buffer();
+        let read = self.buffer(py).line(py, &self.scope, most, &mut line);
+        read.map_err(|failure| raise(py, failure))?;
         self.scope.input.add_bytes(line.len());
         Ok(line)
     }
 
-    fn with_buffer<T: Send>(
-        &self,
-        py: Py,
-        work: impl FnOnce(&mut Buffer, &Scope) -> Result<T, Failure> + Send,
-    ) -> PyResult<T> {
-        let (buffer, scope) = (&self.buffer, &self.scope);
-        let done = py.detach(|| {
-            let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut buffer, scope)
-        });
-        done.map_err(|failure| raise(py, failure))
+    /// The buffer, which another thread may have for as long as it waits for the client.
+    fn buffer(&self, py: Py) -> MutexGuard<'_, Buffer> {
+        loop {
+            match self.buffer.try_lock() {
+                Ok(buffer) => return buffer,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.buffer.lock())),
+            }
+        }
     }
 }
 
+/// Not while the buffer is locked: to make an exception may run finalizers that read, too.
 fn raise(py: Py, failure: Failure) -> Raised {
-    let message = match failure {
-        Failure::Now(error) => format!("mod_wsgi request data read error: {error}"),
-        Failure::Before => {
-            "mod_wsgi request data read error: input is already in error state".to_owned()
-        }
+    let cause = match failure {
+        Failure::Raised(raised) => return raised,
+        Failure::Now(error) => error.to_string(),
+        Failure::Before => "input is already in error state".to_owned(),
     };
-    py.raise(Kind::Os, &message)
+    py.raise(Kind::Os, &format!("mod_wsgi request data read error: {cause}"))
 }
 
 impl Buffer {
     /// Reads until there are `want` bytes, or the body has ended.
-    fn read(&mut self, scope: &Scope, want: usize) -> Result<Vec<u8>, Failure> {
+    fn read(
+        &mut self,
+        py: Py,
+        scope: &Scope,
+        want: usize,
+        out: &mut BytesBuffer,
+    ) -> Result<(), Failure> {
         self.check()?;
-        let mut out = Vec::new();
-        self.take(&mut out, want);
-        while out.len() < want {
-            let len = out.len();
-            out.resize(len + (want - len).min(BLOCK), 0);
-            let read = scope.input.call(|| scope.exchange().read(&mut out[len..]));
-            let got = read.map_err(|error| self.fail(error))?;
-            out.truncate(len + got);
-            if got == 0 {
-                break;
+        loop {
+            let missing = want - out.len();
+            let more = match scope.exchange().remaining() {
+                Some(rest) => missing.min(self.ahead().len().saturating_add(rest as usize)),
+                None => missing.min(out.len().max(BLOCK)),
+            };
+            if more == 0 {
+                return Ok(());
+            }
+            out.reserve(py, more)?;
+            let got = self.fill(py, scope, out.room())?;
+            out.advance(got);
+            if got < more {
+                return Ok(());
             }
         }
-        Ok(out)
     }
 
     /// Reads up to and including a line end, at most `most` bytes.
-    fn line(&mut self, scope: &Scope, most: usize) -> Result<Vec<u8>, Failure> {
+    fn line(
+        &mut self,
+        py: Py,
+        scope: &Scope,
+        most: usize,
+        out: &mut BytesBuffer,
+    ) -> Result<(), Failure> {
         if most == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.check()?;
-        let mut out = Vec::new();
         loop {
-            let ahead = &self.ahead[self.used..];
+            let ahead = self.ahead();
             let end = ahead.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
             let want = end.unwrap_or(ahead.len()).min(most - out.len());
-            self.take(&mut out, want);
-            if end.is_some() || out.len() == most || !self.fill(scope)? {
-                return Ok(out);
+            out.reserve(py, want)?;
+            let taken = self.take(out.room());
+            out.advance(taken);
+            if end.is_some() || out.len() == most || !self.read_ahead(py, scope)? {
+                return Ok(());
             }
         }
     }
 
-    /// Moves bytes that were read ahead.
-    fn take(&mut self, out: &mut Vec<u8>, want: usize) {
-        let end = self.ahead.len().min(self.used.saturating_add(want));
-        out.extend_from_slice(&self.ahead[self.used..end]);
-        self.used = end;
+    /// What has been read and not been handed out.
+    fn ahead(&self) -> &[u8] {
+        &self.ahead[self.used..]
     }
 
-    /// Reads ahead; `false` at the end of the body.
-    fn fill(&mut self, scope: &Scope) -> Result<bool, Failure> {
-        if self.used < self.ahead.len() {
-            return Ok(true);
+    /// Moves bytes that were read ahead.
+    fn take(&mut self, room: &mut [u8]) -> usize {
+        let len = self.ahead().len().min(room.len());
+        room[..len].copy_from_slice(&self.ahead()[..len]);
+        self.used += len;
+        len
+    }
+
+    /// Fills all of `room`, less only at the end of the body.
+    fn fill(&mut self, py: Py, scope: &Scope, room: &mut [u8]) -> Result<usize, Failure> {
+        let mut len = self.take(room);
+        while len < room.len() {
+            match self.read_some(py, scope, &mut room[len..])? {
+                0 => break,
+                got => len += got,
+            }
         }
-        self.ahead.resize(BLOCK, 0);
-        self.used = 0;
-        let read = scope.input.call(|| scope.exchange().read(&mut self.ahead));
-        self.ahead.truncate(*read.as_ref().unwrap_or(&0));
-        read.map(|got| got > 0).map_err(|error| self.fail(error))
+        Ok(len)
+    }
+
+    /// Reads ahead when there is nothing left; `false` at the end of the body.
+    fn read_ahead(&mut self, py: Py, scope: &Scope) -> Result<bool, Failure> {
+        if self.ahead().is_empty() {
+            let mut block = std::mem::take(&mut self.ahead);
+            self.used = 0;
+            block.resize(BLOCK, 0);
+            let got = self.read_some(py, scope, &mut block)?;
+            block.truncate(got);
+            self.ahead = block;
+        }
+        Ok(!self.ahead().is_empty())
+    }
+
+    /// Reads at least a byte, unless the body has ended. The GIL is given away for what takes time: to
+    /// get it back may take much longer than to copy a block.
+    fn read_some(&mut self, py: Py, scope: &Scope, room: &mut [u8]) -> Result<usize, Failure> {
+        let exchange = scope.exchange();
+        let read = scope.input.call(|| {
+            if room.len() <= BLOCK {
+                if let Some(got) = exchange.read_now(room)? {
+                    return Ok(got);
+                }
+            }
+            py.detach(|| exchange.read(room))
+        });
+        read.map_err(|error| {
+            self.failed = true;
+            Failure::Now(error)
+        })
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -232,10 +295,5 @@ impl Buffer {
             return Err(Failure::Before);
         }
         Ok(())
-    }
-
-    fn fail(&mut self, error: BodyError) -> Failure {
-        self.failed = true;
-        Failure::Now(error)
     }
 }

@@ -1,7 +1,7 @@
 //! nginx's side of the wire, for tests.
 #![allow(dead_code)]
 
-use std::io::{IoSliceMut, Read, Write};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -11,7 +11,8 @@ use ngx_wsgi_host::wire::{
     Header, Kind, Outcome, RequestEncoder, Target, HEADER_LEN, LAST, NO_BODY,
 };
 use nix::sys::socket::{
-    recvmsg, socketpair, AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags,
+    SockFlag, SockType,
 };
 
 /// Longest time that anything in a test takes.
@@ -106,6 +107,15 @@ impl Client {
                 other => panic!("{other:?} in an exchange"),
             }
         }
+    }
+
+    pub fn send_descriptor(&mut self, bytes: &[u8], file: &impl AsRawFd) {
+        let fds = [file.as_raw_fd()];
+        let attached = [ControlMessage::ScmRights(&fds)];
+        let parts = [IoSlice::new(bytes)];
+        let fd = self.0.as_raw_fd();
+        let sent = sendmsg::<()>(fd, &parts, &attached, MsgFlags::empty(), None).unwrap();
+        assert_eq!(sent, bytes.len());
     }
 
     /// What is there, and the descriptors that come with it.
