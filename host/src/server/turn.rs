@@ -20,7 +20,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 /// Patience at first, and at most: a request that computes for longer is overtaken, and hands the
 /// GIL over once, which is little beside it.
 const PATIENCE: Duration = Duration::from_micros(250);
-const LONGEST: Duration = Duration::from_micros(1000);
+const LONGEST: Duration = Duration::from_micros(4000);
 /// Below this it becomes nothing: each request is overtaken at once.
 const SHORTEST: Duration = Duration::from_micros(60);
 
