@@ -43,10 +43,11 @@ conformance: build ## the same requests to Apache with mod_wsgi, and compare (AR
 conformance-quick: build ## a part of that, with some of every section
 	scripts/conformance --quick $(ARGS)
 # Of the tests that take long, those that have an application to themselves; the lives of processes are the
-# same with any application.
+# same with any application, and configurations have none.
 VALIDATED = not (test_load or test_lifecycle or test_zero_loss or test_crash_loops or test_browser or test_httpie or \
 	test_large or test_timers or test_reload or test_log_rotation or test_chroot or test_import or test_service or \
-	test_socket_timeout) or daemon-4-1 or waiting_requests_go or body_is_visibly_cut
+	test_socket_timeout or test_initialization or test_own_gil or test_worker_memory or test_docs or test_bad_values) or \
+	daemon-4-1 or waiting_requests_go or body_is_visibly_cut
 
 validate: build ## the tests' applications inside wsgiref.validate
 	WSGI_VALIDATE=1 WSGI_MASTER=1 scripts/prove $(T)
