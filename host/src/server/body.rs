@@ -171,6 +171,9 @@ impl Body {
                 self.left = header.len as usize;
                 self.last = header.flags & LAST != 0;
             }
+            Kind::BodyFile if HEADER_LEN + header.len as usize != SPAN_FRAME_LEN => {
+                return Err(self.break_off(BadFrame::Invalid("length")));
+            }
             Kind::BodyFile if !self.gather(socket, SPAN_FRAME_LEN)? => return Ok(false),
             Kind::BodyFile => {
                 self.open_file(header).map_err(|bad| self.break_off(bad))?;
@@ -195,9 +198,6 @@ impl Body {
 
     /// The whole body is in the file of a BODY_FILE frame.
     fn open_file(&mut self, header: Header) -> Result<(), BadFrame> {
-        if header.len as usize != SPAN_FRAME_LEN - HEADER_LEN {
-            return Err(BadFrame::Invalid("length"));
-        }
         let span = Span::decode(&self.header[HEADER_LEN..])?;
         let fd = self.descriptor.take().ok_or(BadFrame::NoDescriptor(header.kind))?;
         self.left = usize::try_from(span.len).map_err(|_| BadFrame::Invalid("length"))?;
