@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scoreboard::Restart;
+
 /// A script and the interpreter it runs in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ScriptIn {
@@ -68,16 +70,7 @@ pub enum Reason {
 impl Reason {
     /// The `shutdown_reason` of the event `process_stopping` (mod_wsgi semantics i.2).
     pub fn name(&self) -> &'static str {
-        match self {
-            Reason::Script(_) => "script_reload",
-            Reason::MaximumRequests => "maximum_requests",
-            Reason::RestartInterval => "restart_interval",
-            Reason::InactivityTimeout => "inactivity_timeout",
-            Reason::RequestTimeout => "request_timeout",
-            Reason::CpuTimeLimit => "cpu_time_limit",
-            Reason::GracefulSignal => "graceful_signal",
-            Reason::EvictionSignal => "eviction_signal",
-        }
+        Restart::from(self).name()
     }
 
     /// The script that has changed.
