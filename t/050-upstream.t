@@ -315,6 +315,8 @@ def application(environ, start_response):
     return [b'late\n']
 --- config
 wsgi_send_timeout 300ms;
+# A body in a file would not have to be sent.
+client_body_buffer_size 8m;
 wsgi_script_alias / @DIR@/app.wsgi @GROUP@;
 --- request eval
 "POST /\n" . "x" x (4 << 20)
