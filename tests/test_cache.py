@@ -41,7 +41,7 @@ def application(environ, start_response):
     if os.path.exists(os.path.join('{dir}', 'fail', name)):
         raise RuntimeError('failed')
     if environ.get('HTTP_IF_NONE_MATCH') == '"tag"':
-        start_response('304 Not Modified', headers)
+        start_response('304 Not Modified', headers[1:])
         print('not modified')
         return []
     start_response('200 OK', headers)
