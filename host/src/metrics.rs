@@ -8,13 +8,14 @@ mod phase;
 mod sample;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{getrusage, Usage, UsageWho};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::clock::now_us;
+use crate::lock::lock;
 
 pub use phase::Phase;
 pub use sample::{Sample, ThreadSample, PHASES};
@@ -154,7 +155,7 @@ impl Metrics {
     }
 
     fn state(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Starts recording, if that was not done before. Requests that run are left out.

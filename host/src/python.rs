@@ -19,7 +19,7 @@ mod watch;
 use std::borrow::Cow;
 use std::collections::hash_map::{Entry, HashMap};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::ffi;
@@ -28,6 +28,7 @@ use thiserror::Error;
 
 use crate::config::RuntimeConfig;
 use crate::exchange::Exchange;
+use crate::lock::lock;
 use crate::log::Level;
 use crate::metrics::METRICS;
 use crate::succession::{ScriptIn, Succession};
@@ -393,10 +394,6 @@ fn group_name(bytes: &[u8]) -> Cow<'_, str> {
         Ok(name) => name.into(),
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

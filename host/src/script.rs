@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
 
 use md5::{Digest, Md5};
@@ -11,6 +11,7 @@ use pyo3::ffi;
 use rustc_hash::FxHashMap;
 
 use crate::config::RuntimeConfig;
+use crate::lock::lock;
 use crate::log::Level;
 use crate::python::exception::Exception;
 use crate::python::interpreter::Interpreter;
@@ -80,6 +81,9 @@ pub fn import(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8])
     }
 }
 
+/// Names kept of each kind: `wsgi_callable_object` may have a variable that clients choose.
+const MOST_NAMES: usize = 1000;
+
 /// Strings for loading scripts in one interpreter.
 pub struct ScriptNames {
     mtime: Object,
@@ -112,16 +116,20 @@ impl ScriptNames {
     }
 }
 
-fn kept(
-    names: &Mutex<FxHashMap<Box<[u8]>, Object>>,
+/// What `names` has for a key, or what `make` makes.
+fn kept<T: Clone>(
+    names: &Mutex<FxHashMap<Box<[u8]>, T>>,
     key: &[u8],
-    make: impl FnOnce() -> PyResult<Object>,
-) -> PyResult<Object> {
+    make: impl FnOnce() -> PyResult<T>,
+) -> PyResult<T> {
     if let Some(name) = lock(names).get(key) {
         return Ok(name.clone());
     }
     let name = make()?;
-    lock(names).insert(key.into(), name.clone());
+    let mut names = lock(names);
+    if names.len() < MOST_NAMES {
+        names.insert(key.into(), name.clone());
+    }
     Ok(name)
 }
 
@@ -136,10 +144,6 @@ fn module_name(path: &[u8], case_sensitive: bool) -> String {
         let _ = write!(name, "{byte:02x}");
         name
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How closely to look at a script that has been loaded before.
@@ -365,4 +369,19 @@ fn is_same(one: Option<&Object>, other: Option<&Object>) -> bool {
 fn modified(path: &[u8]) -> std::io::Result<i64> {
     let modified = std::fs::metadata(OsStr::from_bytes(path))?.modified()?;
     Ok(modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_clients_choose_do_not_pile_up() {
+        let names = Mutex::default();
+        for number in 0..2 * MOST_NAMES {
+            assert_eq!(kept(&names, &number.to_le_bytes(), || Ok(number)).ok(), Some(number));
+        }
+        assert_eq!(lock(&names).len(), MOST_NAMES);
+        assert_eq!(kept(&names, &7usize.to_le_bytes(), || Ok(0)).ok(), Some(7));
+    }
 }

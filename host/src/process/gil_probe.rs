@@ -1,10 +1,11 @@
 //! Whether the GILs of a process can still be had.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
 use crate::python::interpreter::Interpreter;
 use crate::python::Runtime;
 
@@ -114,8 +115,4 @@ impl Gil {
             let _ = thread::Builder::new().name("wsgi-deadlock".into()).spawn(take);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

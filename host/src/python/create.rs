@@ -1,7 +1,5 @@
 //! Making sub-interpreters, and what this Python can do there.
 
-use std::ptr;
-
 use pyo3::ffi;
 
 /// Whether interpreters can have GILs of their own (Python 3.12 and later).
@@ -36,7 +34,7 @@ unsafe fn with_own_gil() -> Result<(), String> {
         allow_daemon_threads: 1,
         ..ffi::_PyInterpreterConfig_INIT
     };
-    let mut state = ptr::null_mut();
+    let mut state = std::ptr::null_mut();
     // SAFETY: attached; the configuration is read during the call only.
     let status = unsafe { ffi::Py_NewInterpreterFromConfig(&mut state, &config) };
     // Python's word, as for starting Python itself.
@@ -49,6 +47,5 @@ unsafe fn with_own_gil() -> Result<(), String> {
 
 #[cfg(not(Py_3_12))]
 unsafe fn with_own_gil() -> Result<(), String> {
-    let _: *mut ffi::PyThreadState = ptr::null_mut();
     Err("Python 3.12 or later is needed".to_owned())
 }

@@ -12,6 +12,7 @@ use super::thread_state::ThreadState;
 use super::{create, exception};
 use crate::api::Api;
 use crate::config::{InterpreterSettings, PythonConfig, RuntimeConfig};
+use crate::lock::lock;
 use crate::script::ScriptNames;
 use crate::wire::key;
 use crate::wsgi::{Environs, Types};
@@ -130,11 +131,11 @@ impl Interpreter {
     /// Runs `what` attached through the state that the interpreter was made with; `None` when that is
     /// in use. Python's main thread has no other: `PyGILState_Ensure()` in extensions finds it there.
     pub fn with_first<T>(&self, what: impl FnOnce(Py) -> T) -> Option<T> {
-        let first = super::lock(&self.first).take()?;
+        let first = lock(&self.first).take()?;
         let attached = first.attach();
         let result = what(attached.py());
         drop(attached);
-        *super::lock(&self.first) = Some(first);
+        *lock(&self.first) = Some(first);
         Some(result)
     }
 
@@ -167,7 +168,7 @@ impl Interpreter {
     /// then calls what `atexit` has. Its memory goes with the process: threads of the application
     /// may still refer to it.
     pub fn wind_up(&self, config: &PythonConfig) {
-        let Some(first) = super::lock(&self.first).take() else { return };
+        let Some(first) = lock(&self.first).take() else { return };
         let attached = first.attach();
         let py = attached.py();
         let mut steps: Vec<fn(Py, &Self) -> PyResult<()>> = Vec::new();

@@ -12,6 +12,7 @@ use super::interpreter::Interpreter;
 use super::object::{Py, PyResult};
 use super::thread_state::ThreadState;
 use super::Runtime;
+use crate::lock::lock;
 
 /// Where a request thread is in Python.
 #[derive(Default)]
@@ -71,7 +72,7 @@ impl Runtime {
     /// The interpreters that run requests, and the main one. Before 3.12, a thread that keeps the GIL
     /// lets it go only for others of the same interpreter: who wants to have it has to ask there.
     pub fn busy_interpreters(&self) -> Vec<Arc<Interpreter>> {
-        let places = super::lock(&self.places);
+        let places = lock(&self.places);
         let busy: HashSet<_> =
             places.values().map(|place| place.interpreter.load(Ordering::Relaxed)).collect();
         let is_busy = |interpreter: &Arc<Interpreter>| {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::serve::Serve;
 use super::turn::Turn;
 use super::worker;
 use crate::config::ConnectionConfig;
+use crate::lock::lock;
 use crate::scoreboard::{Progress, Reports};
 
 /// Stack of a request thread where none is configured: what Python expects of a main thread.
@@ -386,8 +387,4 @@ impl Drop for Ticket {
         self.0.left.notify_all();
         self.0.activity.wake();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,13 +9,15 @@
 //! The patience adapts: a new leader that gets the GIL at once shows that the old one was only
 //! waiting, so the next one is overtaken sooner; one that has to wait for the GIL came too early.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use crate::lock::lock;
 
 /// Patience at first, and at most: a request that computes for longer is overtaken, and hands the
 /// GIL over once, which is little beside it.
@@ -89,7 +91,7 @@ impl Turn {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Waits until the calling thread, which has nothing to do, is the leader; `None` when the host is

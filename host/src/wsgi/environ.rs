@@ -59,7 +59,8 @@ const OWN: [&str; 7] = [
 /// What an interpreter keeps to build environs.
 pub struct Environs {
     own: Vec<Object>,
-    /// Somebody else has it in a free-threaded Python only. No Python runs while it is held.
+    /// Nobody waits for it: a finalizer may run while it is held, or another thread in a free-threaded
+    /// Python.
     templates: Mutex<Templates>,
 }
 
@@ -124,10 +125,7 @@ fn whole(
     set("wsgi.run_once", Ok(py.bool(config.run_once)))?;
     set("wsgi.input_terminated", Ok(py.bool(true)))?;
     set("wsgi.file_wrapper", Ok(objects.types.file_wrapper.clone()))?;
-    set("apache.version", api::server_version(py, config))?;
-    set("mod_wsgi.version", api::version(py))?;
-    set("mod_wsgi.process_group", py.str(&config.process_group))?;
-    set("mod_wsgi.application_group", py.str(&interpreter.name))?;
+    set_place(py, &environ, interpreter, config)?;
     set("mod_wsgi.callable_object", py.latin1(request.callable))?;
     set_mapping(py, &environ, request)?;
     Ok(environ)
@@ -161,13 +159,23 @@ pub fn build_for_hook(
             environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, entry)?)?;
         }
     }
+    environ.set_item(&py.interned("wsgi.errors")?, errors)?;
+    set_place(py, &environ, interpreter, config)?;
+    Ok(environ)
+}
+
+/// Who runs it, and where.
+fn set_place(
+    py: Py,
+    environ: &Object,
+    interpreter: &Interpreter,
+    config: &RuntimeConfig,
+) -> PyResult<()> {
     let set = |name: &str, value: PyResult<Object>| environ.set_item(&py.interned(name)?, &value?);
-    set("wsgi.errors", Ok(errors.clone()))?;
     set("apache.version", api::server_version(py, config))?;
     set("mod_wsgi.version", api::version(py))?;
     set("mod_wsgi.process_group", py.str(&config.process_group))?;
-    set("mod_wsgi.application_group", py.str(&interpreter.name))?;
-    Ok(environ)
+    set("mod_wsgi.application_group", py.str(&interpreter.name))
 }
 
 /// What the URL was mapped to.
