@@ -255,13 +255,14 @@ def application(environ, start_response):
         pass
     time.sleep(0.2)
     start_response('201 Made', [])
-    return [b'one', b'', b'three']
+    # Too large to be kept for a moment: the GIL is let go of.
+    return [b'one' * 10_000, b'', b'three']
 --- pipelined_requests eval
 ["POST /\nabcdefgh", "GET /told"]
 --- error_code eval
 [201, 200]
 --- response_body eval
-["onethree", "{'status': 201, 'input': (8, True, True), 'output': (8, 2, True), 'took': True, 'times': True, 'cpu': True, 'busy': True, 'gil': True}"]
+["one" x 10_000 . "three", "{'status': 201, 'input': (8, True, True), 'output': (30005, 2, True), 'took': True, 'times': True, 'cpu': True, 'busy': True, 'gil': True}"]
 
 
 

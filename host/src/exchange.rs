@@ -2,7 +2,7 @@
 //!
 //! The server implements [`Exchange`] over a socket; the WSGI adapter drives it. Methods that read or
 //! send wait for nginx and are called without the GIL; `respond` and a small `send_last` only queue.
-//! [`Exchange::read_now`] does neither. They take `&self` and are safe from any thread, because an
+//! [`Exchange::read_now`] and [`Exchange::gather`] do neither. They take `&self` and are safe from any thread, because an
 //! application may hand `wsgi.input`, `wsgi.errors` or `write` to threads of its own.
 
 use std::os::fd::OwnedFd;
@@ -71,6 +71,17 @@ pub trait Exchange: Send + Sync {
     ///
     /// [`Disconnected`] when nginx has closed the connection.
     fn send(&self, block: &[u8]) -> Result<(), Disconnected>;
+
+    /// Takes a small block that leaves with what follows it, or by itself within a moment. Never waits:
+    /// `false` when the block has not been taken and is to be sent.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::send`].
+    fn gather(&self, block: &[u8]) -> Result<bool, Disconnected> {
+        let _ = block;
+        Ok(false)
+    }
 
     /// Sends the block that the exchange ends with: nothing follows but its end, with which it may
     /// leave together.

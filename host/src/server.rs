@@ -10,6 +10,7 @@ mod connection;
 mod embedded;
 mod exchange;
 mod host;
+mod outbox;
 mod registry;
 mod request;
 mod serve;

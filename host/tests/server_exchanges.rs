@@ -19,7 +19,7 @@ use ngx_wsgi_host::wire::{
     Head, Header, Kind, LogRecord, Outcome, Request, Span, LAST, LOG_MAX, NO_BODY, NO_FILE, STATIC,
 };
 
-use server_client::{frame, request, until, Client, LIMIT};
+use server_client::{frame, request, until, Client, Frame, LIMIT};
 
 type Handler = dyn Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync;
 
@@ -85,6 +85,98 @@ fn head_and_first_data_arrive_in_one_piece() {
     assert!(piece[..n].ends_with(b"hello"), "{:?}", &piece[..n]);
     go.send(()).unwrap();
     assert_eq!(client.frame().kind, Kind::End);
+}
+
+/// Hands a block over as one that the application yields.
+fn yield_block(exchange: &Arc<dyn Exchange>, block: &[u8]) {
+    if exchange.gather(block) != Ok(true) {
+        exchange.send(block).unwrap();
+    }
+}
+
+#[test]
+fn small_blocks_leave_together_and_in_order() {
+    let size = |n: u32| 1 + n as usize * 97 % 20_000;
+    let blocks: Vec<_> = (0..500u32).map(|n| vec![n as u8; size(n)]).collect();
+    let expected = blocks.concat();
+    let host = host(1, move |_, exchange| {
+        exchange.respond(200, b"200 OK", &[]).unwrap();
+        blocks.iter().for_each(|block| yield_block(exchange, block));
+        Outcome::Complete
+    });
+    let mut client = client(&host);
+    for _ in 0..3 {
+        client.ask("/");
+        let answer = client.answer();
+        assert_eq!(answer.outcome, Outcome::Complete);
+        assert!(answer.body == expected);
+    }
+}
+
+#[test]
+fn a_block_does_not_wait_for_the_next_one() {
+    let (go, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let host = host(1, move |_, exchange| {
+        exchange.respond(200, b"200 OK", &[]).unwrap();
+        for block in [&b"first"[..], b"second"] {
+            yield_block(exchange, block);
+            let _ = gate.lock().unwrap().recv();
+        }
+        Outcome::Complete
+    });
+    let mut client = client(&host);
+    for _ in 0..20 {
+        client.ask("/");
+        assert_eq!(client.frame().kind, Kind::Response);
+        for block in [&b"first"[..], b"second"] {
+            assert_eq!(client.frame(), Frame { kind: Kind::Data, payload: block.to_vec() });
+            go.send(()).unwrap();
+        }
+        assert_eq!(client.frame().kind, Kind::End);
+    }
+}
+
+#[test]
+fn gathered_blocks_wait_for_a_client_that_reads_late() {
+    const BLOCK: [u8; 1000] = [b'x'; 1000];
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let host = host(1, move |_, exchange| {
+        exchange.respond(200, b"200 OK", &[]).unwrap();
+        let (mut taken, mut last) = (0, Instant::now());
+        // Until neither the connection nor the writer has room.
+        while last.elapsed() < Duration::from_millis(200) {
+            if exchange.gather(&BLOCK) == Ok(true) {
+                (taken, last) = (taken + 1, Instant::now());
+            }
+            thread::yield_now();
+        }
+        tell.lock().unwrap().send(taken).unwrap();
+        exchange.log(Level::Error, b"between two frames");
+        Outcome::Complete
+    });
+    let mut client = client(&host);
+    client.ask("/");
+    let taken: usize = told.recv_timeout(LIMIT).unwrap();
+    let answer = client.answer();
+    assert_eq!((answer.body.len(), answer.outcome), (taken * BLOCK.len(), Outcome::Complete));
+    assert_eq!(answer.log.len(), 1);
+}
+
+#[test]
+fn what_has_been_gathered_makes_a_failure_one_in_the_middle() {
+    let host = host(1, |_, exchange| {
+        exchange.respond(200, b"200 OK", &[]).unwrap();
+        yield_block(exchange, b"half");
+        Outcome::Failed
+    });
+    let mut client = client(&host);
+    for _ in 0..3 {
+        client.ask("/");
+        let answer = client.answer();
+        assert_eq!((&answer.body[..], answer.outcome), (&b"half"[..], Outcome::Aborted));
+    }
 }
 
 fn temporary_file(bytes: &[u8]) -> File {

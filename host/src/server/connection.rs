@@ -16,6 +16,13 @@ const OWNED: u8 = 1;
 /// A thread does, and there has been another event since.
 const CALLED: u8 = 2;
 
+/// Whether some of a response still waits to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    Some,
+}
+
 /// A connection. The halves have locks of their own: a thread that reads input and one that writes
 /// output do not wait for each other.
 pub struct Connection {
@@ -65,6 +72,30 @@ impl Connection {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The write half, unless another thread has it.
+    pub fn try_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        match self.writer.try_lock() {
+            Ok(writer) => Some(writer),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Sends what has been gathered for the outbox, without waiting.
+    pub fn send_waiting(&self) -> Left {
+        // Whoever has it may be sending.
+        let Some(mut writer) = self.try_writer() else { return Left::Some };
+        let sent = writer.send_gathered(&self.socket);
+        if sent == Ok(false) {
+            return Left::Some;
+        }
+        writer.posted = false;
+        if sent.is_err() {
+            self.lose();
+        }
+        Left::Nothing
+    }
+
     /// The peer receives nothing any more.
     pub fn lose(&self) {
         self.lost.store(true, Ordering::Relaxed);
@@ -98,20 +129,12 @@ impl Connection {
 
     /// Whether an exchange is running; also while its thread is busy writing.
     pub fn writer_is_open(&self) -> bool {
-        match self.writer.try_lock() {
-            Ok(writer) => writer.is_open(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().is_open(),
-            Err(TryLockError::WouldBlock) => true,
-        }
+        self.try_writer().is_none_or(|writer| writer.is_open())
     }
 
     /// Tells nginx to close the connection, unless an exchange is writing: its thread does it then.
     pub fn go_away(&self) {
-        let mut writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(mut writer) = self.try_writer() else { return };
         if !writer.is_open() && writer.go_away(&self.socket).is_err() {
             self.lose();
             self.socket.close();

@@ -9,6 +9,7 @@ use nix::poll::PollFlags;
 
 use super::activity::Activity;
 use super::connection::Connection;
+use super::outbox::Outbox;
 use super::writer::Writer;
 use crate::exchange::{BodyError, Disconnected, Exchange};
 use crate::log::Level;
@@ -20,6 +21,8 @@ pub struct Served {
     connection: Arc<Connection>,
     head_only: bool,
     takes_files: bool,
+    /// Who sends what has waited for long enough.
+    outbox: Arc<Outbox>,
     /// Method and URI, for lines that nginx does not take any more.
     line: Box<[u8]>,
     over: AtomicBool,
@@ -37,6 +40,7 @@ impl Served {
         request: &Request<'_>,
         line: &[u8],
         rest: (&[u8], Option<OwnedFd>),
+        outbox: &Arc<Outbox>,
         stirs: Option<Arc<Activity>>,
     ) -> Arc<Self> {
         connection.writer().begin();
@@ -45,6 +49,7 @@ impl Served {
             connection: Arc::clone(connection),
             head_only: request.flags & HEAD_ONLY != 0,
             takes_files: request.flags & NO_FILE == 0,
+            outbox: Arc::clone(outbox),
             line: line.into(),
             over: AtomicBool::new(false),
             sent: AtomicU64::new(0),
@@ -202,6 +207,26 @@ impl Exchange for Served {
             self.log(Level::Error, format!("response cannot be sent: {bad}").as_bytes());
             Disconnected
         })
+    }
+
+    fn gather(&self, block: &[u8]) -> Result<bool, Disconnected> {
+        let Some(mut writer) = self.connection.try_writer() else { return Ok(false) };
+        // Only under the lock: the exchange may have ended meanwhile.
+        if self.is_over() {
+            return Err(Disconnected);
+        }
+        if self.head_only || !writer.has_room(block) {
+            return Ok(false);
+        }
+        writer.posted = writer.posted || self.outbox.post(&self.connection);
+        if !writer.posted {
+            return Ok(false);
+        }
+        writer.gather(block);
+        drop(writer);
+        self.stir();
+        self.sent.fetch_add(block.len() as u64, Ordering::Relaxed);
+        Ok(true)
     }
 
     fn send(&self, block: &[u8]) -> Result<(), Disconnected> {

@@ -16,6 +16,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::activity::Activity;
 use super::connection::Connection;
+use super::outbox::Outbox;
 use super::registry::Registry;
 use super::serve::Serve;
 use super::turn::Turn;
@@ -26,6 +27,9 @@ use crate::scoreboard::{Progress, Reports};
 
 /// Stack of a request thread where none is configured: what Python expects of a main thread.
 const STACK: usize = 8 << 20;
+
+/// That of the thread that sends what has waited: it calls little.
+const SENDER_STACK: usize = 256 << 10;
 
 /// Pause of the accepting thread when the process is out of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -89,6 +93,7 @@ pub(super) struct Shared {
     events: Mutex<VecDeque<u64>>,
     /// Who waits for more.
     pub turn: Turn,
+    pub outbox: Arc<Outbox>,
     ended: EventFd,
     listener: Option<UnixListener>,
     allowed_uids: Vec<u32>,
@@ -124,6 +129,7 @@ impl Host {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             events: Mutex::default(),
             turn: Turn::new()?,
+            outbox: Arc::new(Outbox::new()?),
             ended: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             listener,
             allowed_uids: config.allowed_uids,
@@ -157,6 +163,9 @@ impl Host {
     where
         F: Fn(u32) -> Box<dyn Serve> + Send + Sync + 'static,
     {
+        let outbox = Arc::clone(&self.shared.outbox);
+        let sender = thread::Builder::new().name("wsgi-send".into()).stack_size(SENDER_STACK);
+        lock(&self.threads).push(sender.spawn(move || outbox.run())?);
         let serve = Arc::new(serve);
         for index in 0..self.shared.count {
             let (shared, serve) = (Arc::clone(&self.shared), Arc::clone(&serve));
@@ -358,6 +367,7 @@ impl Shared {
         // Cannot fail: the counter is far from its limit. It stays set and wakes every thread.
         let _ = self.ended.write(1);
         self.turn.end();
+        self.outbox.end();
     }
 
     fn wait_for_threads(&self, timeout: Option<Duration>) -> bool {

@@ -99,7 +99,8 @@ impl Worker<'_> {
         let shared = self.shared;
         let quiet = request.flags & QUIET != 0;
         let stirs = (shared.stirs && !quiet).then(|| Arc::clone(&shared.activity));
-        let served = Served::begin(connection, &request, &self.line, (rest, descriptor), stirs);
+        let rest = (rest, descriptor);
+        let served = Served::begin(connection, &request, &self.line, rest, &shared.outbox, stirs);
         shared.activity.begin(self.index, quiet);
         let (line, script) = (&self.line[..], request.script);
         let (request_id, now_us) = (request.id, clock::now_us());

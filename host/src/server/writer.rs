@@ -7,22 +7,31 @@ use nix::errno::Errno;
 use super::socket::Socket;
 use crate::log::Level;
 use crate::wire::{
-    encode_head, limit, BadFrame, Header, Kind, LogRecord, Outcome, Span, LOG_MAX, STATIC,
+    encode_head, limit, BadFrame, Header, Kind, LogRecord, Outcome, Span, HEADER_LEN, LOG_MAX,
+    STATIC,
 };
 
 /// Blocks below this size are copied behind their header: cheaper than a second piece to gather.
 const COPY_BELOW: usize = 16 << 10;
 
+/// So much is gathered before it is sent.
+const GATHERED: usize = 32 << 10;
+
 /// The write half of a connection.
 pub struct Writer {
-    /// Frames that leave with the next block or with END.
+    /// Frames that leave with the next block, with END, or when the outbox sees to them.
     queued: Vec<u8>,
     /// Leaves with them.
     descriptor: Option<OwnedFd>,
     /// An exchange is between its REQUEST and its END.
     open: bool,
     responded: bool,
+    /// Some of the response has been sent, or waits to be.
     sent: bool,
+    /// What is queued begins inside a frame.
+    cut: bool,
+    /// The outbox knows of the connection.
+    pub posted: bool,
     goaway: bool,
 }
 
@@ -34,6 +43,8 @@ impl Writer {
             open: false,
             responded: false,
             sent: false,
+            cut: false,
+            posted: false,
             goaway: false,
         }
     }
@@ -41,7 +52,8 @@ impl Writer {
     /// Starts the response of a new exchange.
     pub fn begin(&mut self) {
         self.queued.clear();
-        self.queued.shrink_to(COPY_BELOW * 2);
+        self.queued.shrink_to(GATHERED);
+        self.cut = false;
         self.descriptor = None;
         self.open = true;
         self.responded = false;
@@ -71,18 +83,44 @@ impl Writer {
         self.descriptor = Some(fd);
     }
 
+    /// Whether a block can wait for others.
+    pub fn has_room(&self, block: &[u8]) -> bool {
+        let len = HEADER_LEN + block.len();
+        self.descriptor.is_none() && block.len() < COPY_BELOW && self.queued.len() + len <= GATHERED
+    }
+
+    /// Queues a block that others may follow.
+    pub fn gather(&mut self, block: &[u8]) {
+        self.queue(block);
+        self.sent = true;
+    }
+
+    /// Sends as much of what has been gathered as goes without waiting. Whether that was all.
+    pub fn send_gathered(&mut self, socket: &Socket) -> Result<bool, Errno> {
+        if !self.sent || self.queued.is_empty() {
+            return Ok(true);
+        }
+        match socket.send_some(&self.queued, &[]) {
+            Ok(sent) => drop(self.queued.drain(..sent)),
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),
+            Err(errno) => return Err(errno),
+        }
+        self.cut = !self.queued.is_empty();
+        Ok(!self.cut)
+    }
+
     /// Sends what is queued and `block` as DATA.
     pub fn data(&mut self, socket: &Socket, block: &[u8]) -> Result<(), Errno> {
         if block.is_empty() && !self.queued.is_empty() {
             return self.flush(socket, &[]);
         }
         for piece in block.chunks(limit(Kind::Data) as usize) {
-            let header = Header::new(Kind::Data, 0, piece.len() as u32);
-            self.queued.extend_from_slice(&header.encode());
             if piece.len() < COPY_BELOW {
-                self.queued.extend_from_slice(piece);
+                self.queue(piece);
                 self.flush(socket, &[])?;
             } else {
+                let header = Header::new(Kind::Data, 0, piece.len() as u32);
+                self.queued.extend_from_slice(&header.encode());
                 self.flush(socket, piece)?;
             }
         }
@@ -94,10 +132,14 @@ impl Writer {
         if block.len() >= COPY_BELOW {
             return self.data(socket, block);
         }
+        self.queue(block);
+        Ok(())
+    }
+
+    fn queue(&mut self, block: &[u8]) {
         let header = Header::new(Kind::Data, 0, block.len() as u32);
         self.queued.extend_from_slice(&header.encode());
         self.queued.extend_from_slice(block);
-        Ok(())
     }
 
     /// Sends a log line at once, ahead of a response that waits for its first data: the request
@@ -110,6 +152,9 @@ impl Writer {
             LogRecord { level: level as u8, text }.encode(&mut frames);
             rest = tail;
             if rest.is_empty() {
+                if self.cut {
+                    self.flush(socket, &[])?;
+                }
                 return socket.send_all(&frames, &[]);
             }
         }
@@ -161,6 +206,7 @@ impl Writer {
             None => socket.send_all(&self.queued, block),
         };
         self.queued.clear();
+        self.cut = false;
         self.sent |= self.responded;
         sent
     }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::scope::Scope;
+use crate::exchange::Disconnected;
 use crate::log::Level;
 use crate::python::object::{Kind, Py, PyResult};
 use crate::wire::Span;
@@ -170,7 +171,11 @@ impl Output {
                     meter.call(|| exchange.send_last(block).is_err())
                 }
                 true => py.detach(|| meter.call(|| exchange.send_last(block).is_err())),
-                false => py.detach(|| meter.call(|| exchange.send(block).is_err())),
+                false => match exchange.gather(block) {
+                    Ok(true) => meter.call(|| false),
+                    Ok(false) => py.detach(|| meter.call(|| exchange.send(block).is_err())),
+                    Err(Disconnected) => true,
+                },
             };
             self.state().lost |= gone;
         }

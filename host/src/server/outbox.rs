@@ -1,0 +1,99 @@
+//! Blocks of responses that wait for others to leave with.
+//!
+//! A block that an application yields rarely comes alone: the next one follows, or the end of the
+//! response. So small blocks are gathered in their connection's writer and leave together, which
+//! spares this process and nginx a system call and a wake-up each. What does not fill up soon leaves
+//! all the same, sent from a thread of its own, whatever the application does meanwhile: PEP 3333
+//! ("Buffering and Streaming") allows that, and a block that waits for the next one is forbidden.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::connection::{Connection, Left};
+use crate::lock::lock;
+
+/// How long a block waits at most, unless nginx takes nothing.
+const DELAY: Duration = Duration::from_millis(1);
+/// Pause before the next attempt where nginx has taken nothing, or not all.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Connections with blocks that wait, and the thread that sees to them.
+pub struct Outbox {
+    state: Mutex<State>,
+    timer: TimerFd,
+}
+
+struct State {
+    waiting: Vec<Arc<Connection>>,
+    /// What the timer was set to, until it is heard.
+    armed: Option<Duration>,
+    over: bool,
+}
+
+impl Outbox {
+    /// # Errors
+    ///
+    /// When the kernel gives no timer.
+    pub fn new() -> Result<Self, Errno> {
+        let state = State { waiting: Vec::new(), armed: None, over: false };
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
+        Ok(Outbox { state: Mutex::new(state), timer })
+    }
+
+    /// Has what waits in the connection's writer sent within [`DELAY`]. `false` when nobody will.
+    pub fn post(&self, connection: &Arc<Connection>) -> bool {
+        let mut state = lock(&self.state);
+        if state.over {
+            return false;
+        }
+        state.waiting.push(Arc::clone(connection));
+        self.arm(&mut state, DELAY);
+        true
+    }
+
+    fn arm(&self, state: &mut State, delay: Duration) {
+        if state.armed.is_none_or(|armed| armed > delay) {
+            state.armed = Some(delay);
+            let once = Expiration::OneShot(TimeSpec::from_duration(delay));
+            // Cannot fail: the descriptor and the time are good.
+            let _ = self.timer.set(once, TimerSetTimeFlags::empty());
+        }
+    }
+
+    /// Sends what waits, until the end.
+    pub fn run(&self) {
+        loop {
+            if self.timer.wait().is_err_and(|errno| errno != Errno::EINTR) {
+                // The application has closed it.
+                thread::sleep(DELAY);
+            }
+            let mut state = lock(&self.state);
+            state.armed = None;
+            let (waiting, over) = (std::mem::take(&mut state.waiting), state.over);
+            drop(state);
+            let stuck =
+                waiting.into_iter().filter(|connection| connection.send_waiting() == Left::Some);
+            let stuck: Vec<_> = stuck.collect();
+            if over {
+                return;
+            }
+            if !stuck.is_empty() {
+                let mut state = lock(&self.state);
+                state.waiting.extend(stuck);
+                self.arm(&mut state, RETRY);
+            }
+        }
+    }
+
+    /// Lets the thread go; what waits is sent before, nothing is taken after.
+    pub fn end(&self) {
+        let mut state = lock(&self.state);
+        state.over = true;
+        self.arm(&mut state, DELAY);
+    }
+}
