@@ -13,6 +13,7 @@ mod host;
 mod outbox;
 mod registry;
 mod request;
+mod scheduling;
 mod serve;
 mod socket;
 mod turn;

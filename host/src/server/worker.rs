@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::exchange::Served;
 use super::host::{Shared, Wake};
 use super::request::{Next, ReadError, RequestBuffer};
+use super::scheduling::prefer_throughput;
 use super::serve::Serve;
 use crate::clock;
 use crate::exchange::Exchange;
@@ -20,6 +21,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until the host is over.
 pub fn run(shared: &Shared, index: usize, serve: Box<dyn Serve>) {
+    prefer_throughput();
     let (buffer, line) = (RequestBuffer::new(), Vec::new());
     let mut worker = Worker { shared, index, serve, buffer, line, served: 0 };
     shared.activity.enter(index);
