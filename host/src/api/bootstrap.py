@@ -1,7 +1,7 @@
 # Runs last in the namespace of the module mod_wsgi: prepares the interpreter for applications.
+import _signal  # what the module signal builds on, which takes long to import
 import functools
 import os
-import signal
 import site
 import sys
 import threading  # noqa: F401  whoever imports it first is its main thread
@@ -27,7 +27,7 @@ class _Restricted:
 
 def _intercept_signals():
     pid = os.getpid()
-    register = signal.signal
+    register = _signal.signal
 
     @functools.wraps(register)
     def intercept(signalnum, handler):
@@ -40,7 +40,7 @@ def _intercept_signals():
         _log(7, text + '\n' + stack.rstrip('\n'))
         return handler
 
-    signal.signal = intercept
+    _signal.signal = intercept
 
 
 def _exit_on_signals():
@@ -49,8 +49,8 @@ def _exit_on_signals():
 
     # Only the main interpreter takes them.
     if not application_group:
-        signal.signal(signal.SIGTERM, leave)
-        signal.signal(signal.SIGINT, leave)
+        _signal.signal(_signal.SIGTERM, leave)
+        _signal.signal(_signal.SIGINT, leave)
 
 
 def _extend_path():

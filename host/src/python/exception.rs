@@ -62,8 +62,13 @@ impl Exception {
                 }
             }
             Err(raised) => {
+                // Without descriptors, for one, the module `traceback` cannot be imported.
                 py.clear(raised);
-                let line = format!("{}: its traceback cannot be formatted", self.name());
+                let what = self.value.repr().unwrap_or_else(|raised| {
+                    py.clear(raised);
+                    self.name()
+                });
+                let line = format!("{what}, whose traceback cannot be formatted");
                 record::line(py, Level::Error, line.as_bytes());
             }
         }

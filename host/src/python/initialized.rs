@@ -11,7 +11,8 @@ use super::thread_state::ThreadState;
 use super::{exception, StartError};
 use crate::config::RuntimeConfig;
 
-/// What preparing the main interpreter imports: loaded before the fork, it is shared.
+/// What preparing the main interpreter imports, and hardly a framework does without: loaded before the
+/// fork, it is shared.
 const PREPARATION: [&std::ffi::CStr; 10] = [
     c"functools",
     c"io",

@@ -50,8 +50,9 @@ pub struct RequestBuffer {
 }
 
 impl RequestBuffer {
+    /// A buffer that takes its memory at the first use: many a thread never serves.
     pub fn new() -> Self {
-        RequestBuffer { bytes: vec![0; KEPT], len: 0, payload: 0, descriptor: None }
+        RequestBuffer { bytes: Vec::new(), len: 0, payload: 0, descriptor: None }
     }
 
     /// Payload of the frame, and the bytes read behind it.
@@ -119,8 +120,8 @@ impl RequestBuffer {
         self.len = 0;
         self.payload = 0;
         self.descriptor = None;
-        if self.bytes.len() > KEPT {
-            self.bytes.truncate(KEPT);
+        if self.bytes.len() != KEPT {
+            self.bytes.resize(KEPT, 0);
             self.bytes.shrink_to_fit();
         }
     }
