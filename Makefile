@@ -1,7 +1,8 @@
 # Which Python and which nginx, and where nginx's sources are, when it isn't the distribution's.
 PYTHON ?= /usr/bin/python3
 NGINX ?= /usr/sbin/nginx
-export PYTHON NGINX_SOURCE_DIR NGINX_BUILD_DIR
+# STATIC_PYTHON=1: the host has Python inside instead of using libpython.
+export PYTHON STATIC_PYTHON NGINX_SOURCE_DIR NGINX_BUILD_DIR
 # nginx takes a variable NGINX for the sockets that an upgrade hands on.
 export WSGI_NGINX = $(NGINX)
 unexport NGINX
