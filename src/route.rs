@@ -4,6 +4,7 @@ mod alias;
 mod file;
 pub mod jail;
 mod owner;
+mod prefixes;
 mod script;
 mod template;
 
@@ -15,8 +16,9 @@ use crate::conf::{Alias, Handler, Inherited, LocationConf, Mapping, ScriptOption
 use crate::ffi::{bytes, code, guard, Request};
 use template::Captures;
 
-pub use alias::{collapse, covers};
+pub use alias::collapse;
 pub use owner::{check as check_owner, Foreign, Owner};
+pub use prefixes::Prefixes;
 pub use script::NoScript;
 pub use template::{Template, GROUPS};
 
@@ -162,7 +164,7 @@ pub fn mapped(r: Request, conf: &'static LocationConf) -> Option<Mapped> {
     // SAFETY: lives as long as the request.
     let uri = unsafe { bytes(&r.get().uri) };
     let take = |alias: &'static Alias| Taken::of(alias, uri);
-    if let Some(taken) = conf.aliases.own.iter().find_map(|alias| take(alias)) {
+    if let Some(taken) = conf.aliases.own.find(uri, take) {
         return Some(Mapped::Alias(taken));
     }
     if let Some(handler) = &conf.handler {
@@ -171,5 +173,5 @@ pub fn mapped(r: Request, conf: &'static LocationConf) -> Option<Mapped> {
     let location = r.core_location();
     let applies = |it: &&Inherited| !conf.named && it.shares_root(location);
     let mut inherited = conf.aliases.inherited.iter().filter(applies);
-    inherited.find_map(|it| take(&it.alias)).map(Mapped::Alias)
+    inherited.find_map(|it| it.declared.find(uri, take)).map(Mapped::Alias)
 }

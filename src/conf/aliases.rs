@@ -6,7 +6,7 @@ use nginx_sys::{ngx_http_core_loc_conf_t, ngx_str_t};
 
 use super::script_options::ScriptOptions;
 use crate::ffi::{bytes, code, conf_warn, text, Conf, ConfigError, Regex};
-use crate::route::{covers, Template, GROUPS};
+use crate::route::{Prefixes, Template, GROUPS};
 
 /// One `wsgi_script_alias` or `wsgi_script_alias_match`.
 #[derive(Clone, Debug)]
@@ -26,28 +26,71 @@ pub enum Mapping {
     Regex { regex: Regex, target: Template },
 }
 
-/// The aliases that apply at one level of the configuration, in the order they are tried.
+/// The aliases that apply at one level of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {
     /// Declared at this very level.
-    pub own: Vec<Rc<Alias>>,
+    pub own: Rc<Declared>,
     /// From the levels around it, innermost first.
     pub inherited: Vec<Inherited>,
     /// `wsgi_script_alias off`: none of the inherited ones.
     pub off: bool,
 }
 
-/// An alias of a level around the location.
+/// The aliases that are declared at one level, in the order they are tried.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    aliases: Vec<Rc<Alias>>,
+    /// Where those with a path are.
+    paths: Prefixes,
+    /// Where those with a regular expression are, in order.
+    regexes: Vec<usize>,
+}
+
+impl Declared {
+    fn push(&mut self, alias: Rc<Alias>) {
+        let position = self.aliases.len();
+        match &alias.mapping {
+            Mapping::Path { path, .. } => self.paths.push(path, position),
+            Mapping::Regex { .. } => self.regexes.push(position),
+        }
+        self.aliases.push(alias);
+    }
+
+    /// What `take` makes of the first alias that takes `uri`. Regular expressions are tried one after
+    /// the other.
+    pub fn find<'a, T>(
+        &'a self,
+        uri: &[u8],
+        mut take: impl FnMut(&'a Alias) -> Option<T>,
+    ) -> Option<T> {
+        let path = self.paths.first(uri);
+        let before = self.regexes.iter().take_while(|at| path.is_none_or(|path| **at < path));
+        before.chain(&path).find_map(|at| take(&self.aliases[*at]))
+    }
+
+    /// An alias that takes everything that a later one would, as far as that can be told: of a regular
+    /// expression only the root's alias is known to take all.
+    fn hiding(&self, later: &Mapping) -> Option<&Alias> {
+        let all = match later {
+            Mapping::Path { path, .. } => path.as_slice(),
+            Mapping::Regex { .. } => b"/",
+        };
+        self.paths.first(all).map(|at| &*self.aliases[at])
+    }
+}
+
+/// The aliases of a level around the location.
 #[derive(Clone, Debug)]
 pub struct Inherited {
-    pub alias: Rc<Alias>,
-    /// Where files were at the alias's level: nginx's own string, compared by address. A location
-    /// where they are elsewhere has said so itself, or a location between.
+    pub declared: Rc<Declared>,
+    /// Where files were at their level: nginx's own string, compared by address. A location where they
+    /// are elsewhere has said so itself, or a location between.
     root: *const u8,
 }
 
 impl Inherited {
-    /// Whether files of `location` are where they were at the alias's level.
+    /// Whether files of `location` are where they were at the aliases' level.
     pub fn shares_root(&self, location: &ngx_http_core_loc_conf_t) -> bool {
         std::ptr::eq(self.root, location.root.data)
     }
@@ -61,8 +104,9 @@ impl Aliases {
             return;
         }
         let root = if outer_root.is_null() { root } else { outer_root };
-        let own = outer.own.iter().map(|alias| Inherited { alias: Rc::clone(alias), root });
-        self.inherited = own.chain(outer.inherited.iter().cloned()).collect();
+        let declared = Some(&outer.own).filter(|own| !own.aliases.is_empty());
+        let own = declared.map(|own| Inherited { declared: Rc::clone(own), root });
+        self.inherited = own.into_iter().chain(outer.inherited.iter().cloned()).collect();
     }
 
     /// Adds a directive's alias, unless it is `off`; warns when an earlier one of the level takes all its requests.
@@ -116,9 +160,8 @@ impl Aliases {
         let mapping = mapping(full_name(cf, words[2])?)?;
         let alias =
             Rc::new(Alias { mapping, options: ScriptOptions::read(cf)?, place: cf.place() });
-        let hides = |own: &&Rc<Alias>| own.mapping.covers(&alias.mapping);
         if let Some((Mapping::Path { path, .. }, earlier)) =
-            self.own.iter().find(hides).map(|own| (&own.mapping, own))
+            self.own.hiding(&alias.mapping).map(|own| (&own.mapping, own))
         {
             conf_warn(
                 cf.as_ptr(),
@@ -131,22 +174,12 @@ impl Aliases {
                 ),
             );
         }
-        self.own.push(Rc::clone(&alias));
+        Rc::make_mut(&mut self.own).push(Rc::clone(&alias));
         Ok(alias)
     }
 }
 
 impl Mapping {
-    /// Whether everything that `later` takes is taken by this one already, as far as that can be
-    /// told: of a regular expression only the root's alias is known to take all.
-    fn covers(&self, later: &Mapping) -> bool {
-        match (self, later) {
-            (Mapping::Path { path, .. }, Mapping::Path { path: later, .. }) => covers(path, later),
-            (Mapping::Path { path, .. }, Mapping::Regex { .. }) => covers(path, b"/"),
-            (Mapping::Regex { .. }, _) => false,
-        }
-    }
-
     /// The file or directory that every URL leads to, if it is the same one.
     pub fn fixed_target(&self) -> Option<&[u8]> {
         match self {

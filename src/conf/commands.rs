@@ -662,7 +662,8 @@ fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> 
     }
     options.check().map_err(|error| cf.error(error))?;
     let server = enclosing_server(cf);
-    conf.groups.push(GroupDefinition { name: name.to_owned(), options, place: cf.place(), server });
+    let name = name.to_owned();
+    conf.add_group(GroupDefinition { name, options, place: cf.place(), server });
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::config::Credentials;
 use ngx_wsgi_host::scoreboard;
 use nix::unistd::{geteuid, Uid, User};
+use rustc_hash::FxHashMap;
 
 use super::daemon::DaemonOptions;
 use super::imports::Imports;
@@ -27,6 +28,8 @@ pub const DEFAULT_THREADS: u16 = 15;
 pub struct MainConf {
     /// The groups in configuration order.
     pub groups: Vec<GroupDefinition>,
+    /// Where they are, by name.
+    group_indices: FxHashMap<Box<[u8]>, usize>,
     /// Group names that were written where only a defined group can stand.
     pub references: Vec<GroupReference>,
     /// What is loaded before any request.
@@ -80,6 +83,7 @@ impl Default for MainConf {
     fn default() -> Self {
         MainConf {
             groups: Vec::new(),
+            group_indices: FxHashMap::default(),
             references: Vec::new(),
             imports: Imports::default(),
             socket_prefix: None,
@@ -150,7 +154,13 @@ impl MainConf {
 
     /// The index of a group.
     pub fn group(&self, name: &[u8]) -> Option<usize> {
-        self.groups.iter().position(|group| group.name.as_bytes() == name)
+        self.group_indices.get(name).copied()
+    }
+
+    /// Adds a group, whose name is not taken.
+    pub fn add_group(&mut self, group: GroupDefinition) {
+        self.group_indices.insert(group.name.as_bytes().into(), self.groups.len());
+        self.groups.push(group);
     }
 
     /// Checks what only the whole configuration can tell.

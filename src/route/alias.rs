@@ -49,11 +49,6 @@ pub fn before<'a>(uri: &'a [u8], path_info: &[u8]) -> &'a [u8] {
     &uri[..end]
 }
 
-/// Whether everything that `later` takes is taken by `earlier` already.
-pub fn covers(earlier: &[u8], later: &[u8]) -> bool {
-    matched_len(earlier, later).is_some()
-}
-
 /// Runs of slashes as one, as SCRIPT_NAME and PATH_INFO have them.
 pub fn collapse(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.windows(2).any(|pair| pair == b"//") {
@@ -121,12 +116,5 @@ mod tests {
         // Lost by the target: what agrees is only part of a segment.
         assert_eq!(before(b"/app/hello", b"/jello"), b"/app/hello");
         assert_eq!(before(b"/app/hello/x", b"/none/x"), b"/app/hello");
-    }
-
-    #[test]
-    fn shadowing_is_seen() {
-        assert!(covers(b"/", b"/app"));
-        assert!(covers(b"/app", b"/app/admin"));
-        assert!(!covers(b"/app", b"/apple"));
     }
 }
