@@ -7,6 +7,7 @@
 mod history;
 mod leases;
 mod memory;
+mod offers;
 mod reports;
 mod view;
 

@@ -1,7 +1,7 @@
 //! Which process is ready, and how many of its slots are taken.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{fence, AtomicU64, AtomicUsize, Ordering};
 
 use super::history::{Life, Restarts};
 use super::memory::{Mapping, MappingError};
@@ -53,20 +53,34 @@ pub struct GroupShape {
 pub struct Shape {
     groups: Vec<GroupShape>,
     first: Vec<usize>,
+    first_offers: Vec<usize>,
     processes: usize,
+    offers: usize,
     workers: usize,
+}
+
+/// How many words have a bit for each of so many.
+pub(super) const fn words(bits: usize) -> usize {
+    bits.div_ceil(u64::BITS as usize)
+}
+
+/// The word that a bit is in, and the bit there.
+pub(super) const fn place(bit: usize) -> (usize, u64) {
+    (bit / u64::BITS as usize, 1 << (bit % u64::BITS as usize))
 }
 
 impl Shape {
     /// A table for these groups, used by `workers` nginx workers.
     pub fn new(groups: Vec<GroupShape>, workers: usize) -> Self {
-        let mut first = Vec::with_capacity(groups.len());
-        let mut processes = 0;
+        let (mut first, mut first_offers) = (Vec::new(), Vec::new());
+        let (mut processes, mut offers) = (0, 0);
         for group in &groups {
             first.push(processes);
+            first_offers.push(offers);
             processes += usize::from(group.processes);
+            offers += words(usize::from(group.processes).max(1));
         }
-        Shape { groups, first, processes, workers: workers.max(1) }
+        Shape { groups, first, first_offers, processes, offers, workers: workers.max(1) }
     }
 
     /// The groups in order.
@@ -80,14 +94,23 @@ impl Shape {
         first..first + usize::from(self.groups[group].processes)
     }
 
-    // The table: a word per process, a cursor per group, held counts, the processes' and the groups'
-    // histories, waiting flags, lengths of queues.
+    // The table: a word per process, a cursor per group, offers, waiting workers, held counts, the
+    // processes' and the groups' histories, lengths of queues.
     fn cursor_at(&self, group: usize) -> usize {
         8 * (self.processes + group)
     }
 
+    pub(super) fn offers_at(&self, group: usize) -> usize {
+        let before = self.first_offers.get(group).copied().unwrap_or(self.offers);
+        self.cursor_at(self.groups.len()) + 8 * before
+    }
+
+    fn waiting_at(&self, group: usize) -> usize {
+        self.offers_at(self.groups.len()) + 8 * group * words(self.workers)
+    }
+
     fn held_at(&self, process: usize, worker: usize) -> usize {
-        8 * (self.processes + self.groups.len() + process * self.workers + worker)
+        self.waiting_at(self.groups.len()) + 8 * (process * self.workers + worker)
     }
 
     pub(super) fn life_at(&self, process: usize) -> usize {
@@ -98,12 +121,8 @@ impl Shape {
         self.life_at(self.processes) + group * size_of::<Restarts>()
     }
 
-    fn waiting_at(&self, group: usize, worker: usize) -> usize {
-        self.restarts_at(self.groups.len()) + 4 * (group * self.workers + worker)
-    }
-
     pub(super) fn queue_at(&self, group: usize, worker: usize) -> usize {
-        self.waiting_at(self.groups.len(), 0) + 4 * (group * self.workers + worker)
+        self.restarts_at(self.groups.len()) + 4 * (group * self.workers + worker)
     }
 
     /// nginx's workers.
@@ -131,18 +150,18 @@ pub struct Lease {
 /// state (8 bits) | busy (24 bits) | incarnation (32 bits): one word, so that a late release can
 /// never hit a successor.
 #[derive(Clone, Copy)]
-struct Word(u64);
+pub(super) struct Word(pub u64);
 
 impl Word {
     fn new(state: ProcessState, busy: u32, incarnation: u32) -> Self {
         Word(state as u64 | u64::from(busy & 0xff_ffff) << 8 | u64::from(incarnation) << 32)
     }
 
-    fn state(self) -> ProcessState {
+    pub(super) fn state(self) -> ProcessState {
         ProcessState::from_bits(self.0 & 0xff)
     }
 
-    fn busy(self) -> u32 {
+    pub(super) fn busy(self) -> u32 {
         (self.0 >> 8) as u32 & 0xff_ffff
     }
 
@@ -152,9 +171,14 @@ impl Word {
 }
 
 /// The lease table. Every method is lock-free and safe from any process that maps it.
+///
+/// What a request needs of it costs the same however many groups there are, and, but for a word to
+/// look at for every 64 seats, processes.
 pub struct Leases {
     pub(super) memory: Mapping,
     pub(super) shape: Shape,
+    /// Where the next second comparison begins, see `offers`.
+    pub(super) turn: AtomicUsize,
 }
 
 impl Leases {
@@ -165,7 +189,7 @@ impl Leases {
     /// [`MappingError`] when the memory cannot be had.
     pub fn create(shape: Shape) -> Result<(Self, OwnedFd), MappingError> {
         let (memory, fd) = Mapping::create(c"ngx-wsgi-leases", shape.bytes())?;
-        Ok((Leases { memory, shape }, fd))
+        Ok((Leases::with(memory, shape), fd))
     }
 
     /// The table behind `fd`, made with the same shape.
@@ -176,7 +200,7 @@ impl Leases {
     pub fn open(fd: BorrowedFd<'_>, shape: Shape) -> Result<Self, MappingError> {
         let memory = Mapping::open(fd, shape.bytes())?;
         memory.hide_from_children()?;
-        Ok(Leases { memory, shape })
+        Ok(Leases::with(memory, shape))
     }
 
     /// A table of this process and of those it forks.
@@ -185,7 +209,11 @@ impl Leases {
     ///
     /// [`MappingError`] when the memory cannot be had.
     pub fn inherited(shape: Shape) -> Result<Self, MappingError> {
-        Ok(Leases { memory: Mapping::inherited(shape.bytes())?, shape })
+        Ok(Leases::with(Mapping::inherited(shape.bytes())?, shape))
+    }
+
+    fn with(memory: Mapping, shape: Shape) -> Self {
+        Leases { memory, shape, turn: AtomicUsize::new(0) }
     }
 
     /// The table's shape.
@@ -193,13 +221,13 @@ impl Leases {
         &self.shape
     }
 
-    fn word(&self, group: usize, process: usize) -> &AtomicU64 {
+    pub(super) fn word(&self, group: usize, process: usize) -> &AtomicU64 {
         let range = self.shape.processes_of(group);
         assert!(process < range.len(), "process {process} is not in group {group}");
         self.memory.at(8 * (range.start + process))
     }
 
-    fn load(&self, group: usize, process: usize) -> Word {
+    pub(super) fn load(&self, group: usize, process: usize) -> Word {
         Word(self.word(group, process).load(Ordering::Acquire))
     }
 
@@ -208,8 +236,9 @@ impl Leases {
         self.memory.at(self.shape.held_at(self.shape.processes_of(group).start + process, worker))
     }
 
-    fn waiting(&self, group: usize, worker: usize) -> &AtomicU32 {
-        self.memory.at(self.shape.waiting_at(group, worker % self.shape.workers))
+    /// Bits of the workers that wait for a group.
+    fn waiting(&self, group: usize, word: usize) -> &AtomicU64 {
+        self.memory.at(self.shape.waiting_at(group) + 8 * word)
     }
 
     /// State of a process.
@@ -233,15 +262,12 @@ impl Leases {
             .any(|process| self.state(group, process).takes_leases())
     }
 
-    /// Takes a slot of the ready process with most free ones. `None`: all are taken, or none is
+    /// Takes a slot of the ready process with most free ones; of more than 8 processes, one that has
+    /// most of those that were compared, and of equal ones the first. `None`: all are taken, or none is
     /// ready.
     pub fn lease(&self, group: usize, worker: usize) -> Option<Lease> {
-        let threads = u32::from(self.shape.groups[group].threads);
         loop {
-            let (process, word) = (0..self.shape.processes_of(group).len())
-                .map(|process| (process, self.load(group, process)))
-                .filter(|(_, word)| word.state().takes_leases() && word.busy() < threads)
-                .min_by_key(|(_, word)| word.busy())?;
+            let (process, word) = self.freest(group)?;
             if let Some(lease) = self.take(group, process, word, worker) {
                 return Some(lease);
             }
@@ -298,11 +324,16 @@ impl Leases {
     }
 
     fn give_back(&self, group: usize, process: usize, incarnation: u32, count: u32) {
-        let _ = self.word(group, process).fetch_update(Ordering::AcqRel, Ordering::Acquire, |w| {
-            let word = Word(w);
-            (word.incarnation() == incarnation)
-                .then(|| Word::new(word.state(), word.busy().saturating_sub(count), incarnation).0)
-        });
+        let freed =
+            self.word(group, process).fetch_update(Ordering::SeqCst, Ordering::Acquire, |w| {
+                let word = Word(w);
+                (word.incarnation() == incarnation).then(|| {
+                    Word::new(word.state(), word.busy().saturating_sub(count), incarnation).0
+                })
+            });
+        if freed.is_ok() {
+            self.offer(group, process);
+        }
     }
 
     /// Only the worker itself, or its successor, changes its held counts.
@@ -328,8 +359,10 @@ impl Leases {
                 if held as u32 > 0 {
                     self.give_back(group, process, (held >> 32) as u32, held as u32);
                 }
+                // It may have died between withdrawing and looking again.
+                self.offer(group, process);
             }
-            self.waiting(group, worker).store(0, Ordering::Release);
+            self.stop_waiting(group, worker);
             self.set_queue(group, worker, 0);
         }
     }
@@ -337,39 +370,37 @@ impl Leases {
     /// Marks the group as waited for by a worker. The worker must try [`Self::lease`] once more
     /// afterwards, or a slot freed in between goes unnoticed.
     pub fn wait(&self, group: usize, worker: usize) {
-        self.waiting(group, worker).store(1, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
+        let (word, bit) = place(worker % self.shape.workers);
+        self.waiting(group, word).fetch_or(bit, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     /// The worker waits no longer. `false`: somebody has taken its mark already and is about to wake
     /// it, so it has to wake another one in its place.
     pub fn stop_waiting(&self, group: usize, worker: usize) -> bool {
-        self.waiting(group, worker).swap(0, Ordering::SeqCst) != 0
-    }
-
-    /// Whether a ready process of the group has a slot to give.
-    pub fn has_free(&self, group: usize) -> bool {
-        let threads = u32::from(self.shape.groups[group].threads);
-        (0..self.shape.processes_of(group).len()).any(|process| {
-            let word = self.load(group, process);
-            word.state().takes_leases() && word.busy() < threads
-        })
+        let (word, bit) = place(worker % self.shape.workers);
+        self.waiting(group, word).fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// Takes the next worker that waits for the group, round robin; it is to be woken. The caller
     /// has just freed a slot.
     pub fn next_waiting(&self, group: usize) -> Option<usize> {
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let words = words(self.shape.workers);
+        let waiting = |word| self.waiting(group, word).load(Ordering::SeqCst);
+        if (0..words).all(|word| waiting(word) == 0) {
+            return None;
+        }
         let cursor: &AtomicU64 = self.memory.at(self.shape.cursor_at(group));
-        let start = cursor.load(Ordering::Relaxed) as usize;
-        (1..=self.shape.workers).map(|step| (start + step) % self.shape.workers).find(|worker| {
-            let taken = self.waiting(group, *worker).load(Ordering::SeqCst) != 0
-                && self.waiting(group, *worker).swap(0, Ordering::SeqCst) != 0;
-            if taken {
-                cursor.store(*worker as u64, Ordering::Relaxed);
-            }
-            taken
-        })
+        let start = cursor.load(Ordering::Relaxed) as usize + 1;
+        let found = (0..self.shape.workers).map(|step| (start + step) % self.shape.workers).find(
+            |worker| {
+                waiting(place(*worker).0) & place(*worker).1 != 0
+                    && self.stop_waiting(group, *worker)
+            },
+        )?;
+        cursor.store(found as u64, Ordering::Relaxed);
+        Some(found)
     }
 
     /// Begins the next life of a seat: starting, nothing taken. Returns the incarnation, the highest
@@ -390,13 +421,22 @@ impl Leases {
             let word = Word(w);
             Some(Word::new(state, word.busy(), word.incarnation()).0)
         });
+        if state.takes_leases() {
+            self.offer(group, process);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicU32};
+    use std::sync::mpsc::{channel, Receiver, Sender};
     use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Long after anything here should have happened.
+    const FAR: Duration = Duration::from_secs(60);
 
     fn table(processes: u16, threads: u16, workers: usize) -> Leases {
         Leases::inherited(Shape::new(vec![GroupShape { processes, threads }], workers)).unwrap()
@@ -517,34 +557,98 @@ mod tests {
         assert_eq!(leases.next_waiting(0), None);
     }
 
-    /// Threads in the place of workers lease, hold, release, wait and die; at no time are there
-    /// more leases than slots, and in the end nothing is taken.
+    #[test]
+    fn of_many_workers_each_is_woken() {
+        let leases = table(1, 1, 130);
+        [3, 64, 129].iter().for_each(|worker| leases.wait(0, *worker));
+        let mut woken: Vec<_> = std::iter::from_fn(|| leases.next_waiting(0)).collect();
+        woken.sort_unstable();
+        assert_eq!(woken, [3, 64, 129]);
+    }
+
+    /// What the threads of the model share: they are workers, and can be woken.
+    struct Model {
+        leases: Leases,
+        running: AtomicU32,
+        slots: u32,
+        wake: Vec<Sender<()>>,
+    }
+
+    impl Model {
+        fn wake_next(&self) {
+            if let Some(worker) = self.leases.next_waiting(0) {
+                self.wake[worker].send(()).unwrap();
+            }
+        }
+
+        /// A slot, waited for as a worker does: without ever looking again by itself.
+        fn lease(&self, worker: usize, woken: &Receiver<()>) -> Lease {
+            loop {
+                if let Some(lease) = self.leases.lease(0, worker) {
+                    return lease;
+                }
+                self.leases.wait(0, worker);
+                if let Some(lease) = self.leases.lease(0, worker) {
+                    if !self.leases.stop_waiting(0, worker) && self.leases.has_free(0) {
+                        self.wake_next();
+                    }
+                    return lease;
+                }
+                woken.recv_timeout(FAR).expect("a worker was not woken");
+            }
+        }
+
+        fn work(&self, worker: usize, rounds: u32, woken: &Receiver<()>) {
+            for round in 0..rounds {
+                let lease = self.lease(worker, woken);
+                assert!(self.running.fetch_add(1, Ordering::SeqCst) < self.slots);
+                if round % 7 == 0 {
+                    std::thread::yield_now();
+                }
+                self.running.fetch_sub(1, Ordering::SeqCst);
+                self.leases.release(lease, worker);
+                self.wake_next();
+            }
+        }
+    }
+
+    /// Threads in the place of workers lease, hold, release, wait and are woken; at no time are there
+    /// more leases than slots, nobody waits for ever, and in the end nothing is taken.
     #[test]
     fn no_slot_is_lost_or_doubled_under_threads() {
-        let leases = Arc::new(table(3, 4, 6));
-        let running = Arc::new(AtomicU32::new(0));
-        (0..3).for_each(|p| ready(&leases, p));
-        let workers: Vec<_> = (0..6)
-            .map(|worker| {
-                let (leases, running) = (Arc::clone(&leases), Arc::clone(&running));
+        for (processes, threads, workers) in [(3, 4, 16), (1, 1, 6), (2, 1, 4), (70, 1, 80)] {
+            let (wake, woken): (_, Vec<_>) = (0..workers).map(|_| channel()).unzip();
+            let leases = table(processes, threads, workers);
+            (0..usize::from(processes)).for_each(|p| ready(&leases, p));
+            let slots = u32::from(processes) * u32::from(threads);
+            let model = Arc::new(Model { leases, running: AtomicU32::new(0), slots, wake });
+            let rounds = 80_000 / workers as u32;
+            let over = Arc::new(AtomicBool::new(false));
+            // Meanwhile, a process goes in and out of service.
+            let unsteady = {
+                let (model, over) = (Arc::clone(&model), Arc::clone(&over));
                 std::thread::spawn(move || {
-                    for round in 0..20_000u32 {
-                        let Some(lease) = leases.lease(0, worker) else {
-                            leases.wait(0, worker);
-                            continue;
-                        };
-                        assert!(running.fetch_add(1, Ordering::SeqCst) < 12);
-                        if round % 7 == 0 {
+                    while !over.load(Ordering::SeqCst) {
+                        for state in [ProcessState::Draining, ProcessState::Ready] {
+                            model.leases.set_state(0, 0, state);
                             std::thread::yield_now();
                         }
-                        running.fetch_sub(1, Ordering::SeqCst);
-                        leases.release(lease, worker);
-                        leases.next_waiting(0);
+                        (0..threads).for_each(|_| model.wake_next());
                     }
                 })
-            })
-            .collect();
-        workers.into_iter().for_each(|w| w.join().unwrap());
-        assert_eq!((0..3).map(|p| leases.busy(0, p)).sum::<u32>(), 0);
+            };
+            let workers: Vec<_> = woken
+                .into_iter()
+                .enumerate()
+                .map(|(worker, woken)| {
+                    let model = Arc::clone(&model);
+                    std::thread::spawn(move || model.work(worker, rounds, &woken))
+                })
+                .collect();
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+            over.store(true, Ordering::SeqCst);
+            unsteady.join().unwrap();
+            assert!((0..usize::from(processes)).all(|p| model.leases.busy(0, p) == 0));
+        }
     }
 }
