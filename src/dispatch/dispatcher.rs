@@ -1,7 +1,7 @@
 //! Leases, waiting requests and wake-ups of one worker.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nginx_sys::{ngx_event_t, ngx_post_event, ngx_posted_events};
@@ -11,9 +11,9 @@ use ngx_wsgi_host::scoreboard::{Lease, Leases};
 use super::embedded::{self, EmbeddedHost};
 use super::idle::IdlePool;
 use super::lingering::{Lingering, ThreadIs};
-use super::waiting::Station;
+use super::waiting::{Station, LOOK_AGAIN_MS};
 use crate::conf::MainConf;
-use crate::ffi::{fork, guard, pid, worker_index, Timer, Watched};
+use crate::ffi::{fork, guard, now_msec, pid, worker_index, Timer, Watched};
 use crate::master::{Daemons, Generation};
 
 /// Where a request runs.
@@ -34,9 +34,13 @@ pub struct Dispatcher {
     embedded: Station,
     /// Places with waiting requests.
     pub(super) waited_for: RefCell<BTreeSet<Place>>,
+    /// Those of them that there may be a slot for.
+    due: RefCell<BTreeSet<Place>>,
     serve_event: RefCell<Box<ngx_event_t>>,
-    /// Slots whose requests nginx has left.
-    lingering: RefCell<Vec<Lingering>>,
+    /// Runs from time to time while requests wait.
+    look_timer: RefCell<Timer>,
+    /// Slots whose requests nginx has left, by when to look after them and their requests.
+    lingering: RefCell<BTreeMap<(usize, u64), Lingering>>,
     linger_timer: RefCell<Timer>,
     pub(super) supervisor_lost: Cell<bool>,
     watched: RefCell<Vec<Watched>>,
@@ -54,6 +58,8 @@ impl Dispatcher {
             stations: conf.groups.iter().map(Station::of).collect(),
             embedded: Station::embedded(),
             waited_for: RefCell::default(),
+            due: RefCell::default(),
+            look_timer: RefCell::default(),
             // SAFETY: all-zero is an event's initial state.
             serve_event: RefCell::new(Box::new(unsafe { std::mem::zeroed() })),
             lingering: RefCell::default(),
@@ -174,31 +180,48 @@ impl Dispatcher {
     /// Gives a slot back as soon as its thread is done with a request that nginx has left: the
     /// client has gone, or has its answer already.
     pub fn release_later(&self, place: Place, lease: Lease, request: u64) {
-        let lingering = Lingering::new(place, lease, request);
-        self.lingering.borrow_mut().push(lingering);
-        self.look_at_lingering();
+        self.look_at(Lingering::new(place, lease, request));
+        self.set_linger_timer();
     }
 
-    /// Releases what has come to its end, and looks again soon, less and less often.
+    /// Looks after those whose time has come.
     fn look_at_lingering(&self) {
-        let (mut done, mut left) = (Vec::new(), Vec::new());
-        for mut lingering in self.lingering.take() {
-            let is_done = lingering.is_done(|it| self.is_running(it));
-            if is_done { &mut done } else { &mut left }.push(lingering);
+        let later = self.lingering.borrow_mut().split_off(&(now_msec() + 1, 0));
+        for lingering in self.lingering.replace(later).into_values() {
+            self.look_at(lingering);
         }
-        let delay = left.iter().map(Lingering::next_look).min();
-        self.lingering.borrow_mut().extend(left);
-        for lingering in done {
+        self.set_linger_timer();
+    }
+
+    /// Releases a slot that has come to its end, or looks again soon, less and less often.
+    fn look_at(&self, mut lingering: Lingering) {
+        if lingering.is_done(|it| self.is_running(it)) {
             self.release(lingering.place, lingering.lease);
+        } else {
+            let next = (now_msec() + lingering.next_look(), lingering.request);
+            self.lingering.borrow_mut().insert(next, lingering);
         }
-        if let Some(delay) = delay {
-            let owner = std::ptr::from_ref(self).cast_mut();
-            let log = ngx::log::ngx_cycle_log().as_ptr();
-            let mut timer = self.linger_timer.borrow_mut();
-            timer.set(delay, on_lingering, owner, log);
-            // A worker that ends does not wait for an application that no client waits for.
-            timer.set_cancelable();
-        }
+    }
+
+    fn set_linger_timer(&self) {
+        let next = self.lingering.borrow().keys().next().map(|(when, _)| *when);
+        let Some(next) = next else { return };
+        let delay = next.saturating_sub(now_msec());
+        // A worker that ends does not wait for an application that no client waits for.
+        self.set_timer(&self.linger_timer, delay, on_lingering);
+    }
+
+    /// Sets a timer that does not keep a worker from its end.
+    fn set_timer(
+        &self,
+        timer: &RefCell<Timer>,
+        delay: usize,
+        handler: unsafe extern "C" fn(*mut ngx_event_t),
+    ) {
+        let owner = std::ptr::from_ref(self).cast_mut();
+        let mut timer = timer.borrow_mut();
+        timer.set(delay, handler, owner, ngx::log::ngx_cycle_log().as_ptr());
+        timer.set_cancelable();
     }
 
     /// What is known of a request's thread; `None`: the process is another one by now.
@@ -224,23 +247,24 @@ impl Dispatcher {
         let Some((leases, group)) = self.leases(place) else { return };
         if let Some(worker) = leases.next_waiting(group) {
             if place == Place::Embedded || worker == self.worker {
-                self.serve_soon();
+                self.serve_soon(place);
             } else {
-                self.wake(worker);
+                self.wake(group, worker);
             }
         }
     }
 
-    fn wake(&self, worker: usize) {
-        let Some(wakeup) = self.daemons().and_then(|daemons| daemons.wakeups.get(worker)) else {
-            return;
-        };
+    fn wake(&self, group: usize, worker: usize) {
+        let Some(daemons) = self.daemons() else { return };
+        let Some(wakeup) = daemons.wakeups.get(worker) else { return };
+        daemons.leases.call(group, worker);
         // A full counter means that the worker has been woken already.
         let _ = nix::unistd::write(wakeup, &1u64.to_ne_bytes());
     }
 
-    /// Serves waiting requests when the current event has been dealt with.
-    pub(super) fn serve_soon(&self) {
+    /// Serves a place's waiting requests when the current event has been dealt with.
+    pub(super) fn serve_soon(&self, place: Place) {
+        self.due.borrow_mut().insert(place);
         let mut event = self.serve_event.borrow_mut();
         if event.posted() == 0 {
             // SAFETY: the event lives as long as the dispatcher, which takes it out when dropped.
@@ -248,10 +272,36 @@ impl Dispatcher {
         }
     }
 
-    fn serve_all(&self) {
+    fn serve_due(&self) {
+        for place in self.due.take() {
+            self.serve(place);
+        }
+    }
+
+    /// Serves what other processes have woken this worker for.
+    fn serve_calls(&self) {
+        let Some(daemons) = self.daemons() else { return };
+        let groups: Vec<usize> = daemons.leases.take_calls(self.worker).collect();
+        for group in groups {
+            self.serve(Place::Daemon(group));
+        }
+    }
+
+    /// Sees to it that what waits is looked after even if nobody says that a slot is free: a worker that
+    /// died with a wake-up in hand has passed it to nobody.
+    pub(super) fn look_again_later(&self) {
+        if !self.look_timer.borrow().is_set() {
+            self.set_timer(&self.look_timer, LOOK_AGAIN_MS, on_look);
+        }
+    }
+
+    fn look_again(&self) {
         let places: Vec<Place> = self.waited_for.borrow().iter().copied().collect();
         for place in places {
             self.serve(place);
+        }
+        if !self.waited_for.borrow().is_empty() {
+            self.look_again_later();
         }
     }
 }
@@ -287,7 +337,7 @@ unsafe extern "C" fn on_wakeup(event: *mut ngx_event_t) {
         let mut counter = [0u8; 8];
         // SAFETY: an open eventfd; how often it was written to does not matter.
         unsafe { libc::read(fd, counter.as_mut_ptr().cast(), counter.len()) };
-        dispatcher.serve_all();
+        dispatcher.serve_calls();
     });
 }
 
@@ -317,7 +367,7 @@ unsafe extern "C" fn on_serve(event: *mut ngx_event_t) {
     guard("waiting requests", (), || {
         // SAFETY: the event's data is the dispatcher that owns it.
         let dispatcher = unsafe { &*(*event).data.cast::<Dispatcher>() };
-        dispatcher.serve_all();
+        dispatcher.serve_due();
     });
 }
 
@@ -326,5 +376,13 @@ unsafe extern "C" fn on_lingering(event: *mut ngx_event_t) {
         // SAFETY: the timer's owner is the dispatcher, which clears it when it goes.
         let dispatcher = unsafe { &*(*event).data.cast::<Dispatcher>() };
         dispatcher.look_at_lingering();
+    });
+}
+
+unsafe extern "C" fn on_look(event: *mut ngx_event_t) {
+    guard("waiting requests", (), || {
+        // SAFETY: as in on_lingering.
+        let dispatcher = unsafe { &*(*event).data.cast::<Dispatcher>() };
+        dispatcher.look_again();
     });
 }

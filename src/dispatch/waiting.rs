@@ -19,8 +19,10 @@ use crate::exchange::Exchange;
 use crate::ffi::{guard, now_msec, Request};
 use crate::hook::Question;
 
-/// How often a waiting request looks whether its group has come to life.
-const LOOK_AGAIN_MS: usize = 1000;
+/// How often a worker looks whether there is a slot for requests that wait, although nobody has said so.
+pub(super) const LOOK_AGAIN_MS: usize = 1000;
+/// How seldom a request that has waited for long looks whether its group is still alive.
+const SELDOM_MS: usize = 5000;
 /// mod_wsgi's connect-timeout, seconds.
 const CONNECT_TIMEOUT: u32 = 15;
 
@@ -52,11 +54,12 @@ impl Station {
         }
     }
 
-    /// Milliseconds until a request that has waited `waited` is looked after next.
+    /// Milliseconds until a request that has waited `waited` is looked after next: when it is too long, and
+    /// from then on whether its group is still alive, less and less often.
     fn next_look(&self, waited: usize) -> usize {
         let until = |limit: usize| match limit.checked_sub(waited) {
-            Some(left) if left > 0 => left.min(LOOK_AGAIN_MS),
-            _ => LOOK_AGAIN_MS,
+            Some(left) if left > 0 => left,
+            _ => (waited / 4).clamp(LOOK_AGAIN_MS, SELDOM_MS),
         };
         let connect = until(self.connect_timeout_ms);
         if self.queue_timeout_ms > 0 {
@@ -117,7 +120,7 @@ impl Dispatcher {
         self.enqueue(r, exchange);
         leases.wait(group, self.worker);
         // A slot may have been freed between the look and the mark.
-        self.serve_soon();
+        self.serve_soon(place);
         Admission::Waits
     }
 
@@ -141,6 +144,7 @@ impl Dispatcher {
         // SAFETY: the event thread's clock.
         exchange.queued_msec = unsafe { ngx_current_msec };
         self.waited_for.borrow_mut().insert(exchange.place);
+        self.look_again_later();
         let delay = station.next_look(0);
         let address: *mut Exchange = exchange;
         exchange.timer.set(delay, on_waiting_timer, address, r.log());
@@ -215,9 +219,10 @@ impl Dispatcher {
         question.ticket = Some(self.station(place).queue.borrow_mut().push(waiting));
         self.count_waiting(place);
         self.waited_for.borrow_mut().insert(place);
+        self.look_again_later();
         leases.wait(group, self.worker);
         // A slot may have been freed between the look and the mark.
-        self.serve_soon();
+        self.serve_soon(place);
     }
 
     /// Takes a question out of the queue.
@@ -284,10 +289,7 @@ impl Dispatcher {
 
     fn look_after(&self, r: Request) {
         let Some(exchange) = Exchange::of(r) else { return };
-        let Some(status) = self.time_is_up(exchange, on_waiting_timer) else {
-            // A worker that died with a wake-up in hand has passed it to nobody.
-            return self.serve_soon();
-        };
+        let Some(status) = self.time_is_up(exchange, on_waiting_timer) else { return };
         self.dequeue(exchange);
         end_waiting(r, status);
     }

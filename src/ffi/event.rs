@@ -44,6 +44,11 @@ impl Timer {
         self.0.set_cancelable(1);
     }
 
+    /// Whether it has been set and has not gone off.
+    pub fn is_set(&self) -> bool {
+        self.0.timer_set() != 0
+    }
+
     /// Stops the timer.
     pub fn clear(&mut self) {
         if self.0.timer_set() != 0 {

@@ -48,6 +48,13 @@ pub struct GroupShape {
     pub threads: u16,
 }
 
+/// Takes the lowest bit of those that are set.
+pub(super) fn take_lowest(bits: &mut u64) -> Option<usize> {
+    let lowest = (*bits != 0).then(|| bits.trailing_zeros() as usize)?;
+    *bits &= *bits - 1;
+    Some(lowest)
+}
+
 /// What the table's layout follows from; both sides compute it from the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
@@ -94,8 +101,8 @@ impl Shape {
         first..first + usize::from(self.groups[group].processes)
     }
 
-    // The table: a word per process, a cursor per group, offers, waiting workers, held counts, the
-    // processes' and the groups' histories, lengths of queues.
+    // The table: a word per process, a cursor per group, offers, waiting workers, calls, held counts,
+    // the processes' and the groups' histories, lengths of queues.
     fn cursor_at(&self, group: usize) -> usize {
         8 * (self.processes + group)
     }
@@ -109,8 +116,12 @@ impl Shape {
         self.offers_at(self.groups.len()) + 8 * group * words(self.workers)
     }
 
+    fn called_at(&self, worker: usize) -> usize {
+        self.waiting_at(self.groups.len()) + 8 * worker * words(self.groups.len())
+    }
+
     fn held_at(&self, process: usize, worker: usize) -> usize {
-        self.waiting_at(self.groups.len()) + 8 * (process * self.workers + worker)
+        self.called_at(self.workers) + 8 * (process * self.workers + worker)
     }
 
     pub(super) fn life_at(&self, process: usize) -> usize {
@@ -241,6 +252,11 @@ impl Leases {
         self.memory.at(self.shape.waiting_at(group) + 8 * word)
     }
 
+    /// Bits of the groups for which a worker has been called.
+    fn called(&self, worker: usize, word: usize) -> &AtomicU64 {
+        self.memory.at(self.shape.called_at(worker % self.shape.workers) + 8 * word)
+    }
+
     /// State of a process.
     pub fn state(&self, group: usize, process: usize) -> ProcessState {
         self.load(group, process).state()
@@ -353,6 +369,7 @@ impl Leases {
 
     /// Gives back what a worker held when it died; called by its successor before it takes any.
     pub fn reclaim(&self, worker: usize) {
+        self.take_calls(worker).for_each(drop);
         for group in 0..self.shape.groups.len() {
             for process in 0..self.shape.processes_of(group).len() {
                 let held = self.held(group, process, worker).swap(0, Ordering::AcqRel);
@@ -401,6 +418,25 @@ impl Leases {
         )?;
         cursor.store(found as u64, Ordering::Relaxed);
         Some(found)
+    }
+
+    /// Notes which group a worker is about to be woken for.
+    pub fn call(&self, group: usize, worker: usize) {
+        let (word, bit) = place(group);
+        self.called(worker, word).fetch_or(bit, Ordering::SeqCst);
+    }
+
+    /// The groups that a worker has been woken for since it last asked.
+    pub fn take_calls(&self, worker: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..words(self.shape.groups.len())).flat_map(move |word| {
+            let calls = self.called(worker, word);
+            let mut bits = match calls.load(Ordering::SeqCst) {
+                0 => 0,
+                _ => calls.swap(0, Ordering::SeqCst),
+            };
+            std::iter::from_fn(move || take_lowest(&mut bits))
+                .map(move |bit| word * u64::BITS as usize + bit)
+        })
     }
 
     /// Begins the next life of a seat: starting, nothing taken. Returns the incarnation, the highest
@@ -543,6 +579,18 @@ mod tests {
         leases.wait(0, 0);
         assert_eq!(leases.next_waiting(0), Some(0));
         assert!(!leases.stop_waiting(0, 0));
+    }
+
+    #[test]
+    fn a_worker_knows_what_it_was_woken_for() {
+        let shape = Shape::new(vec![GroupShape { processes: 1, threads: 1 }; 200], 3);
+        let leases = Leases::inherited(shape).unwrap();
+        let calls = |worker| leases.take_calls(worker).collect::<Vec<_>>();
+        [199, 0, 64, 0].iter().for_each(|group| leases.call(*group, 1));
+        leases.call(5, 2);
+        assert_eq!((calls(0), calls(1), calls(1)), (vec![], vec![0, 64, 199], vec![]));
+        leases.reclaim(2);
+        assert_eq!(calls(2), []);
     }
 
     #[test]

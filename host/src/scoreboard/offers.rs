@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::leases::{place, words, Leases, Word};
+use super::leases::{place, take_lowest, words, Leases, Word};
 
 /// Processes that are compared for a request, twice.
 const LOOKS: usize = 8;
@@ -73,11 +73,8 @@ impl Leases {
                 0 => 0,
                 mask => self.offers(group, word).load(Ordering::SeqCst) & mask,
             };
-            std::iter::from_fn(move || {
-                let lowest = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-                bits &= bits - 1;
-                Some(word * u64::BITS as usize + lowest)
-            })
+            std::iter::from_fn(move || take_lowest(&mut bits))
+                .map(move |bit| word * u64::BITS as usize + bit)
         })
     }
 

@@ -194,6 +194,7 @@ impl Supervisor {
     fn wake_waiting(&self, group: usize) {
         for _ in 0..self.config.groups[group].threads {
             let Some(worker) = self.leases.next_waiting(group) else { return };
+            self.leases.call(group, worker);
             if let Some(wakeup) = self.wakeups.get(worker) {
                 // Fails only when the counter is full, which wakes the worker as well.
                 let _ = write(wakeup, &1u64.to_ne_bytes());
