@@ -35,7 +35,7 @@ pub struct Dispatcher {
     /// Places with waiting requests.
     pub(super) waited_for: RefCell<BTreeSet<Place>>,
     /// Those of them that there may be a slot for.
-    due: RefCell<BTreeSet<Place>>,
+    due: RefCell<Vec<Place>>,
     serve_event: RefCell<Box<ngx_event_t>>,
     /// Runs from time to time while requests wait.
     look_timer: RefCell<Timer>,
@@ -264,7 +264,9 @@ impl Dispatcher {
 
     /// Serves a place's waiting requests when the current event has been dealt with.
     pub(super) fn serve_soon(&self, place: Place) {
-        self.due.borrow_mut().insert(place);
+        if !self.station(place).is_due.replace(true) {
+            self.due.borrow_mut().push(place);
+        }
         let mut event = self.serve_event.borrow_mut();
         if event.posted() == 0 {
             // SAFETY: the event lives as long as the dispatcher, which takes it out when dropped.
@@ -274,6 +276,7 @@ impl Dispatcher {
 
     fn serve_due(&self) {
         for place in self.due.take() {
+            self.station(place).is_due.set(false);
             self.serve(place);
         }
     }

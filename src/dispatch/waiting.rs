@@ -1,6 +1,6 @@
 //! Requests that wait for a slot: their beginning, their turn, and what ends them before it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use nginx_sys::{
     ngx_current_msec, ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests,
@@ -32,6 +32,8 @@ type Handler = unsafe extern "C" fn(*mut ngx_event_t);
 #[derive(Default)]
 pub struct Station {
     queue: RefCell<Queue>,
+    /// Whether it is about to be served.
+    pub(super) is_due: Cell<bool>,
     /// For each process.
     pub idle: Vec<IdlePool>,
     queue_timeout_ms: usize,

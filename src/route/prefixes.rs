@@ -11,6 +11,13 @@ pub struct Prefixes {
     /// The first position of each path, by the path with runs of slashes as one.
     positions: FxHashMap<Box<[u8]>, usize>,
     longest: usize,
+    /// A bit for each length that there is, the last one for all that are longer.
+    lengths: u64,
+}
+
+/// The bit of a path's length.
+fn bit(len: usize) -> u64 {
+    1 << len.min(u64::BITS as usize - 1)
 }
 
 impl Prefixes {
@@ -18,6 +25,7 @@ impl Prefixes {
     pub fn push(&mut self, path: &[u8], position: usize) {
         let path = collapse(path);
         self.longest = self.longest.max(path.len());
+        self.lengths |= bit(path.len());
         self.positions.entry((*path).into()).or_insert(position);
     }
 
@@ -26,14 +34,26 @@ impl Prefixes {
         if self.positions.is_empty() {
             return None;
         }
-        let uri = collapse(uri);
-        let within = &uri[..uri.len().min(self.longest)];
-        let slashes = within.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let within = uri.len().min(self.longest);
+        let mut first: Option<usize> = None;
+        let mut look = |end: usize| {
+            if self.lengths & bit(end) != 0 {
+                let found = self.positions.get(&uri[..end]).copied();
+                first = first.into_iter().chain(found).min();
+            }
+        };
         // An alias ends before a slash, with it, or with the URL.
-        let ends = slashes.flat_map(|(at, _)| [at, at + 1]);
-        let beyond = uri.get(self.longest).is_none_or(|byte| *byte == b'/');
-        let ends = ends.chain(beyond.then_some(within.len()));
-        ends.filter_map(|end| self.positions.get(&within[..end])).min().copied()
+        for at in (0..within).filter(|at| uri[*at] == b'/') {
+            if at > 0 && uri[at - 1] == b'/' {
+                return self.first(&collapse(uri));
+            }
+            look(at);
+            look(at + 1);
+        }
+        if uri.get(within).is_none_or(|byte| *byte == b'/') {
+            look(within);
+        }
+        first
     }
 }
 

@@ -56,41 +56,36 @@ impl Leases {
         word.state().takes_leases() && word.busy() < u32::from(self.shape.groups()[group].threads)
     }
 
-    /// The processes whose offers are set, in order from one on, round to it.
-    fn offering(&self, group: usize, from: usize) -> impl Iterator<Item = usize> + '_ {
-        let words = words(self.shape.processes_of(group).len().max(1));
+    /// The least busy of the first [`LOOKS`] processes that have a slot to give, from one on and round to
+    /// it.
+    fn least_busy(&self, group: usize, from: usize) -> Option<(usize, Word)> {
+        let words = words(self.shape.processes_of(group).len());
         let (first, start) = place(from);
         let below = start - 1;
-        // The word that it begins in comes again at the end, with what is before `from`.
-        (0..=words).flat_map(move |step| {
-            let word = (first + step) % words;
-            let mask = match step {
-                0 => !below,
-                step if step == words => below,
-                _ => u64::MAX,
-            };
-            let mut bits = match mask {
-                0 => 0,
-                mask => self.offers(group, word).load(Ordering::SeqCst) & mask,
-            };
-            std::iter::from_fn(move || take_lowest(&mut bits))
-                .map(move |bit| word * u64::BITS as usize + bit)
-        })
-    }
-
-    /// The least busy of the first [`LOOKS`] processes that have a slot to give, from one on.
-    fn least_busy(&self, group: usize, from: usize) -> Option<(usize, Word)> {
         let mut best: Option<(usize, Word)> = None;
         let mut looks = 0;
-        for process in self.offering(group, from) {
-            let word = Some(self.load(group, process)).filter(|word| self.gives(group, *word));
-            let Some(word) = word.or_else(|| self.withdraw(group, process)) else { continue };
-            if best.is_none_or(|(_, least)| word.busy() < least.busy()) {
-                best = Some((process, word));
+        // The word that it begins in comes again at the end, with what is before `from`.
+        for step in 0..=words {
+            let (word, mask) = match step {
+                0 => (first, !below),
+                step if step == words => (first, below),
+                step => ((first + step) % words, u64::MAX),
+            };
+            if mask == 0 {
+                continue;
             }
-            looks += 1;
-            if word.busy() == 0 || looks == LOOKS {
-                break;
+            let mut bits = self.offers(group, word).load(Ordering::SeqCst) & mask;
+            while let Some(bit) = take_lowest(&mut bits) {
+                let process = word * u64::BITS as usize + bit;
+                let word = Some(self.load(group, process)).filter(|word| self.gives(group, *word));
+                let Some(word) = word.or_else(|| self.withdraw(group, process)) else { continue };
+                if best.is_none_or(|(_, least)| word.busy() < least.busy()) {
+                    best = Some((process, word));
+                }
+                looks += 1;
+                if word.busy() == 0 || looks == LOOKS {
+                    return best;
+                }
             }
         }
         best
