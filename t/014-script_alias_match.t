@@ -288,3 +288,26 @@ wsgi_script_alias_match ^/a /a.wsgi nonsense=1;
 --- config_error
 wsgi_script_alias_match ^/(a) /$1.wsgi process-group=none;
 --- error: "wsgi_script_alias_match" names unknown daemon process group "none"
+
+
+
+=== TEST 22: the first of many that takes a URL, paths and expressions in their order
+--- app
+@SHOW SCRIPT_NAME PATH_INFO mod_wsgi.application_group@
+--- config
+wsgi_script_alias /a/b @DIR@/app.wsgi @GROUP@ application-group=path-1;
+wsgi_script_alias_match ^/a/(b|c) @DIR@/app.wsgi @GROUP@ application-group=match-2;
+wsgi_script_alias /a/c @DIR@/app.wsgi @GROUP@ application-group=path-3;
+wsgi_script_alias /a @DIR@/app.wsgi @GROUP@ application-group=path-4;
+wsgi_script_alias /b/ @DIR@/app.wsgi @GROUP@ application-group=path-5;
+wsgi_script_alias_match ^/b$ @DIR@/app.wsgi @GROUP@ application-group=match-6;
+wsgi_script_alias /some/where/deep @DIR@/app.wsgi @GROUP@ application-group=path-7;
+wsgi_script_alias / @DIR@/app.wsgi @GROUP@ application-group=path-8;
+--- request eval
+["GET /a/b/x", "GET /a/c/x", "GET /a/x", "GET /ab/x", "GET /b/x", "GET /b", "GET /some/where/deeper",
+ "GET /some//where///deep/x"]
+--- response_body eval
+sub shown { "SCRIPT_NAME='$_[0]'\nPATH_INFO='$_[1]'\nmod_wsgi.application_group='$_[2]'\n" }
+[shown("/a/b", "/x", "path-1"), shown("/a/c", "/x", "match-2"), shown("/a", "/x", "path-4"),
+ shown("", "/ab/x", "path-8"), shown("/b", "/x", "path-5"), shown("/b", "", "match-6"),
+ shown("", "/some/where/deeper", "path-8"), shown("/some/where/deep", "/x", "path-7")]

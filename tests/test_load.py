@@ -1,5 +1,6 @@
 """Many requests over many kept connections: every answer is right, nothing is lost, nothing grows."""
 
+import contextlib
 import time
 
 import pytest
@@ -115,3 +116,27 @@ def test_workers_wake_each_other(nginx):
         load.wait_for(120)
     assert {result[2] for result in load.results} == {200}
     assert max(end - begin for begin, end, *_ in load.results) < 10
+
+
+def test_a_wake_up_is_for_the_group_that_has_a_slot(nginx):
+    """While others' requests wait as well. A worker looks by itself once a second, which would take far longer."""
+    nginx.write("app.wsgi", APP)
+    groups = [f"g{number}" for number in range(3)]
+    nginx.configure(
+        http="\n".join(f"wsgi_daemon_process {name} processes=1 threads=1;" for name in groups),
+        server="\n".join(
+            f"wsgi_script_alias /{name} {{dir}}/app.wsgi process-group={name} application-group=load;" for name in groups
+        ),
+        workers=2,
+    )
+    nginx.start()
+    for name in groups:
+        get(nginx.port, f"/{name}/")
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(Load(nginx.port, f"/{name}/sleep?0.02", threads=6)) for name in groups]
+        started = time.monotonic()
+        for load in loads:
+            load.wait_for(150)
+        took = time.monotonic() - started
+    assert {result[2] for load in loads for result in load.results} == {200}
+    assert took < 30

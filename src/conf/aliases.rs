@@ -37,6 +37,9 @@ pub struct Aliases {
     pub off: bool,
 }
 
+/// So many aliases are tried sooner than looked up.
+const FEW: usize = 4;
+
 /// The aliases that are declared at one level, in the order they are tried.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
@@ -64,6 +67,9 @@ impl Declared {
         uri: &[u8],
         mut take: impl FnMut(&'a Alias) -> Option<T>,
     ) -> Option<T> {
+        if self.aliases.len() <= FEW {
+            return self.aliases.iter().find_map(|alias| take(alias));
+        }
         let path = self.paths.first(uri);
         let before = self.regexes.iter().take_while(|at| path.is_none_or(|path| **at < path));
         before.chain(&path).find_map(|at| take(&self.aliases[*at]))

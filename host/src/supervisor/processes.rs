@@ -110,10 +110,17 @@ impl Supervisor {
         }
     }
 
+    /// The slots of a group, with their indices. All groups' are in order.
+    pub(super) fn slots_of(&self, group: usize) -> impl Iterator<Item = (usize, &Slot)> {
+        let first = self.slots.partition_point(|slot| slot.group < group);
+        let slots = self.slots[first..].iter().take_while(move |slot| slot.group == group);
+        slots.enumerate().map(move |(offset, slot)| (first + offset, slot))
+    }
+
     /// The seats of a group that nobody sits on or is to sit on.
     pub(super) fn vacant_seats(&self, group: usize) -> impl Iterator<Item = usize> + '_ {
         let all = usize::from(seats(self.config.groups[group].processes));
-        let needed = move |seat| self.slots.iter().any(|s| s.group == group && s.needs(seat));
+        let needed = move |seat| self.slots_of(group).any(|(_, slot)| slot.needs(seat));
         (0..all).filter(move |seat| !needed(*seat))
     }
 

@@ -35,7 +35,7 @@ impl Supervisor {
     /// The slot of a group that has waited longest for its successor; none while another one's is
     /// starting, or the group's template.
     fn next_to_replace(&self, group: usize) -> Option<usize> {
-        let slots = || self.slots.iter().enumerate().filter(|(_, slot)| slot.group == group);
+        let slots = || self.slots_of(group);
         if self.awaits_template(group) || slots().any(|(_, slot)| slot.successor.is_some()) {
             return None;
         }
@@ -49,8 +49,8 @@ impl Supervisor {
 
     /// A seat that no slot without a process will need.
     fn seat_of_successor(&self, group: usize) -> Option<usize> {
-        let slots = self.slots.iter().filter(|slot| slot.group == group);
-        let needed = slots.filter(|slot| slot.current.is_none() && slot.reserved.is_none()).count();
+        let waits = |slot: &Slot| slot.current.is_none() && slot.reserved.is_none();
+        let needed = self.slots_of(group).filter(|(_, slot)| waits(slot)).count();
         self.vacant_seats(group).nth(needed)
     }
 

@@ -35,6 +35,7 @@ pub struct Supervisor {
     pub(super) wakeups: Vec<OwnedFd>,
     pub(super) lifeline: OwnedFd,
     pub(super) signals: SignalFd,
+    /// Group by group.
     pub(super) slots: Vec<Slot>,
     /// One for each group.
     pub(super) templates: Vec<Place>,
