@@ -51,8 +51,9 @@ def arguments():
     options = parser.parse_args()
     options.part = options.part or list(scale.PARTS)
     options.workload = options.workload or (["hello"] if options.what == "budget" else list(WORKLOADS))
-    options.rounds = options.rounds or (1 if options.quick else 5)
-    options.seconds = options.seconds or (1 if options.quick else 3)
+    few = options.what == "scale"
+    options.rounds = options.rounds or (1 if options.quick else 3 if few else 5)
+    options.seconds = options.seconds or (1 if options.quick else 2 if few else 3)
     return options
 
 

@@ -169,10 +169,13 @@ class Server:
 
         wait_until(answers, self.said)
 
-    def answers(self):
+    def answers(self, path="/"):
+        """The status of its answer, sooner or later."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        connection.request("GET", "/")
-        return connection.getresponse().status
+        connection.request("GET", path)
+        status = connection.getresponse().status
+        connection.close()
+        return status
 
     def said(self):
         """The end of what it has logged."""
