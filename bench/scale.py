@@ -129,8 +129,7 @@ def processes(peers, options, directory):
 
 
 def connections(peers, options, directory):
-    """64 to 10,000 open connections; 64 of them ask for something, the others have been answered and wait.
-    Before that, with fewer."""
+    """64 to 10,000 open connections, of which 64 ask and the others have been answered and wait; then 1 and 10."""
     rows = []
     for peer in (peer for peer in peers if peer.ours or peer.name == "nginx"):
         points = []
@@ -180,7 +179,8 @@ def our_groups(peer, number, processes):
 
 def uwsgi_groups(peer, number, processes):
     """uWSGI has an interpreter for each application that is mounted, and an emperor starts servers."""
-    common = [line for line in peer.files["uwsgi.ini"].splitlines() if not line.startswith(("module", "socket", "master"))]
+    own = ("module", "socket", "master")
+    common = [line for line in peer.files["uwsgi.ini"].splitlines() if not line.startswith(own)]
     common += ["manage-script-name = true", "max-apps = 1000"]
     files, conf = {"nginx.conf": peer.files["nginx.conf"]}, ["server {", "listen 127.0.0.1:@port@;"]
     mounts = [f"mount = /{index}=plain.py" for index in range(number)]
