@@ -119,13 +119,14 @@ def test_workers_wake_each_other(nginx):
 
 
 def test_a_wake_up_is_for_the_group_that_has_a_slot(nginx):
-    """While others' requests wait as well. A worker looks by itself once a second, which would take far longer."""
+    """While others wait as well. A worker looks by itself once a second, which would take far longer."""
     nginx.write("app.wsgi", APP)
     groups = [f"g{number}" for number in range(3)]
     nginx.configure(
         http="\n".join(f"wsgi_daemon_process {name} processes=1 threads=1;" for name in groups),
         server="\n".join(
-            f"wsgi_script_alias /{name} {{dir}}/app.wsgi process-group={name} application-group=load;" for name in groups
+            f"wsgi_script_alias /{name} {{dir}}/app.wsgi process-group={name} application-group=load;"
+            for name in groups
         ),
         workers=2,
     )
