@@ -50,7 +50,7 @@ pub struct Exchange {
     pub request: Request,
     dispatcher: NonNull<Dispatcher>,
     pub place: Place,
-    /// Unique in the generation.
+    /// Unique in the generation; another one each time that it is sent.
     pub id: u64,
     start_us: u64,
     queue_us: u64,
@@ -59,7 +59,7 @@ pub struct Exchange {
     /// The slot that the request has.
     pub lease: Option<Lease>,
     /// Its place in the waiting line.
-    pub ticket: Option<u64>,
+    pub ticket: Option<i64>,
     pub clock: Clock,
     /// Since when it waits for a process, or 0.
     pub queued_msec: usize,

@@ -164,12 +164,6 @@ impl Dispatcher {
         }
     }
 
-    /// A lease for a request that has to be sent again.
-    pub fn lease_again(&self, place: Place, process: usize) -> Option<Lease> {
-        let (leases, group) = self.leases(place)?;
-        Some(leases.lease_again(group, process, self.worker))
-    }
-
     /// Gives a slot back, and wakes a worker that waits for one.
     pub fn release(&self, place: Place, lease: Lease) {
         let Some((leases, _)) = self.leases(place) else { return };

@@ -1,6 +1,6 @@
-//! Requests that wait for a slot inside nginx's upstream code, because nginx had to look into its
-//! cache first. nginx is told that their connection is being made; they hold a stand-in for it, and
-//! get the real one with their slot.
+//! Requests that wait for a slot inside nginx's upstream code: nginx had to look into its cache first,
+//! or they are sent again. nginx is told that their connection is being made; they hold a stand-in for
+//! it, and get the real one with their slot.
 
 use std::ptr::{addr_of_mut, null_mut};
 
@@ -88,7 +88,10 @@ pub fn resume(r: Request, exchange: &mut Exchange) {
         let parked = parked.as_mut();
         unpark(&mut u.peer, exchange);
         u.start_time = ngx_current_msec;
-        u.peer.start_time = ngx_current_msec;
+        if exchange.attempts == 0 {
+            // wsgi_next_upstream_timeout begins with the first attempt.
+            u.peer.start_time = ngx_current_msec;
+        }
         let rc = ngx_event_connect_peer(&mut u.peer);
         if let Some(state) = u.state.as_mut() {
             state.peer = u.peer.name;

@@ -48,19 +48,18 @@ unsafe extern "C" fn get_peer(pc: *mut ngx_peer_connection_t, data: *mut c_void)
     guard("a peer", code::ERROR, || {
         // SAFETY: set by init_peer; nginx holds the request while it connects.
         let (pc, exchange) = unsafe { (&mut *pc, &mut *data.cast::<Exchange>()) };
-        if exchange.lease.is_none() && exchange.attempts == 0 {
-            // nginx had to look into its cache first.
-            match exchange.dispatcher().admit(exchange) {
+        if exchange.lease.is_none() {
+            // nginx had to look into its cache first, or sends the request again.
+            let dispatcher = exchange.dispatcher();
+            let first = exchange.attempts == 0;
+            match if first { dispatcher.admit(exchange) } else { dispatcher.admit_again(exchange) }
+            {
                 Admission::Leased => {}
                 Admission::Waits => return stand_in(pc, exchange, None),
                 Admission::Refused(status) => return stand_in(pc, exchange, Some(status)),
             }
         }
         exchange.attempts += 1;
-        if exchange.lease.is_none() {
-            let again = exchange.dispatcher().lease_again(exchange.place, exchange.process);
-            exchange.lease = again;
-        }
         let Some((process, incarnation)) =
             exchange.lease.as_ref().map(|lease| (lease.process, lease.incarnation))
         else {
@@ -192,7 +191,12 @@ fn pass_on(pc: &ngx_peer_connection_t, exchange: &mut Exchange) -> bool {
         failure => failure,
     };
     let passes = passes_on(exchange, failure);
-    exchange.passed_on += u32::from(passes);
+    if passes {
+        exchange.passed_on += 1;
+        exchange.failure = failure;
+        // It has had its process; now it waits for another.
+        exchange.queued_msec = 0;
+    }
     passes
 }
 

@@ -17,17 +17,26 @@ pub enum Waiting {
 /// What waits for one group in one worker. Every operation is logarithmic in its length.
 #[derive(Default)]
 pub struct Queue {
-    waiting: BTreeMap<u64, Waiting>,
-    next: u64,
+    waiting: BTreeMap<i64, Waiting>,
+    /// The ticket of what came last.
+    last: i64,
+    /// The ticket of what was put in front last.
+    first: i64,
 }
 
 impl Queue {
     /// Appends to the queue; the ticket takes it out again.
-    pub fn push(&mut self, waiting: Waiting) -> u64 {
-        let ticket = self.next;
-        self.next += 1;
-        self.waiting.insert(ticket, waiting);
-        ticket
+    pub fn push(&mut self, waiting: Waiting) -> i64 {
+        self.last += 1;
+        self.waiting.insert(self.last, waiting);
+        self.last
+    }
+
+    /// Puts what has had its turn in front of the queue.
+    pub fn push_front(&mut self, waiting: Waiting) -> i64 {
+        self.first -= 1;
+        self.waiting.insert(self.first, waiting);
+        self.first
     }
 
     /// Takes what waits longest.
@@ -36,7 +45,7 @@ impl Queue {
     }
 
     /// Takes something out of turn. `false` when it is not waiting.
-    pub fn remove(&mut self, ticket: u64) -> bool {
+    pub fn remove(&mut self, ticket: i64) -> bool {
         self.waiting.remove(&ticket).is_some()
     }
 

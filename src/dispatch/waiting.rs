@@ -6,6 +6,7 @@ use nginx_sys::{
     ngx_current_msec, ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests,
     ngx_http_test_reading, ngx_http_upstream_conf_t, ngx_http_upstream_init, ngx_int_t,
     ngx_post_event, ngx_posted_events, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_SERVICE_UNAVAILABLE,
+    NGX_HTTP_UPSTREAM_FT_ERROR,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::scoreboard::Lease;
@@ -126,6 +127,22 @@ impl Dispatcher {
         Admission::Waits
     }
 
+    /// The same for a request that is sent again. It has had its turn, so it waits ahead of the others.
+    pub(super) fn admit_again(&self, exchange: &mut Exchange) -> Admission {
+        // Where the process is still there, the next that becomes free might be the same one.
+        let surplus = exchange.failure & !NGX_HTTP_UPSTREAM_FT_ERROR != 0;
+        let again = self.leases(exchange.place).and_then(|(leases, group)| {
+            leases.lease_again(group, exchange.process, self.worker, surplus)
+        });
+        match again {
+            None => self.admit(exchange),
+            Some(lease) => {
+                exchange.lease = Some(lease);
+                Admission::Leased
+            }
+        }
+    }
+
     fn out_of_service(&self, place: Place) -> Option<&'static str> {
         match place {
             Place::Embedded => None,
@@ -141,13 +158,16 @@ impl Dispatcher {
 
     fn enqueue(&self, r: Request, exchange: &mut Exchange) {
         let station = self.station(exchange.place);
-        exchange.ticket = Some(station.queue.borrow_mut().push(Waiting::Request(r)));
+        let waiting = Waiting::Request(r);
+        let ticket = match exchange.attempts {
+            0 => station.queue.borrow_mut().push(waiting),
+            _ => station.queue.borrow_mut().push_front(waiting),
+        };
+        exchange.ticket = Some(ticket);
         self.count_waiting(exchange.place);
-        // SAFETY: the event thread's clock.
-        exchange.queued_msec = unsafe { ngx_current_msec };
         self.waited_for.borrow_mut().insert(exchange.place);
         self.look_again_later();
-        let delay = station.next_look(0);
+        let delay = station.next_look(waited(exchange));
         let address: *mut Exchange = exchange;
         exchange.timer.set(delay, on_waiting_timer, address, r.log());
     }
@@ -228,7 +248,7 @@ impl Dispatcher {
     }
 
     /// Takes a question out of the queue.
-    pub fn dequeue_question(&self, ticket: u64) {
+    pub fn dequeue_question(&self, ticket: i64) {
         let queue = &self.station(Place::Embedded).queue;
         queue.borrow_mut().remove(ticket);
         self.count_waiting(Place::Embedded);
@@ -299,13 +319,8 @@ impl Dispatcher {
     /// Watches over a request on a new connection: in the socket of a process that died before it
     /// accepted it, or of one that never comes, it waits no longer than in the queue.
     pub(super) fn watch_sent(&self, exchange: &mut Exchange) {
-        // SAFETY: the event thread's clock.
-        let now = unsafe { ngx_current_msec };
-        if exchange.queued_msec == 0 {
-            exchange.queued_msec = now;
-        }
-        let waited = now.wrapping_sub(exchange.queued_msec);
-        let (delay, log) = (self.station(exchange.place).next_look(waited), exchange.request.log());
+        let delay = self.station(exchange.place).next_look(waited(exchange));
+        let log = exchange.request.log();
         let address: *mut Exchange = exchange;
         exchange.timer.set(delay, on_sent_timer, address, log);
     }
@@ -324,8 +339,7 @@ impl Dispatcher {
     /// The status of a request that has waited for too long, which is logged; otherwise it is looked
     /// after again later.
     fn time_is_up(&self, exchange: &mut Exchange, handler: Handler) -> Option<u32> {
-        // SAFETY: the event thread's clock.
-        let waited = unsafe { ngx_current_msec }.wrapping_sub(exchange.queued_msec);
+        let waited = waited(exchange);
         let (station, log) = (self.station(exchange.place), exchange.request.log());
         let verdict = self.verdict(exchange.place, station, waited);
         let Some((status, cause)) = verdict else {
@@ -359,6 +373,16 @@ impl Dispatcher {
         (place != Place::Embedded && dead)
             .then_some((NGX_HTTP_SERVICE_UNAVAILABLE, "no process became ready"))
     }
+}
+
+/// Milliseconds that a request has waited for a process; it begins to wait if it does not yet.
+fn waited(exchange: &mut Exchange) -> usize {
+    // SAFETY: the event thread's clock.
+    let now = unsafe { ngx_current_msec };
+    if exchange.queued_msec == 0 {
+        exchange.queued_msec = now;
+    }
+    now.wrapping_sub(exchange.queued_msec)
 }
 
 #[cfg(ngx_feature = "http_cache")]

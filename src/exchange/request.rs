@@ -6,7 +6,7 @@ use ngx_wsgi_host::wire::{
     self, Kind, RequestEncoder, AGAIN, HEAD_ONLY, NO_BODY, NO_FILE, ONCE, QUIET, RELOADING,
 };
 
-use super::{body, cache, connection, environ, Exchange};
+use super::{body, cache, connection, environ, next_id, Exchange};
 use crate::conf::{LocationConf, MainConf, MapHead};
 use crate::ffi::{chain_of, code, guard, memory_buf, now_msec, Request};
 
@@ -137,8 +137,17 @@ pub unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t
         let r = unsafe { Request::new(r) };
         let Some(exchange) = Exchange::of(r) else { return code::OK };
         exchange.read_rest(r);
+        // SAFETY: create_request made the chain; its first buffer is the frame, in memory, and nginx
+        // sends it from its start again.
+        let frame = unsafe {
+            let b = (*(*r.upstream()).request_bufs).buf;
+            std::slice::from_raw_parts_mut((*b).start, (*b).end.offset_from((*b).start) as usize)
+        };
+        // What the last process reports of it is not said of this attempt.
+        exchange.id = next_id();
+        wire::set_id(frame, exchange.id);
         if exchange.rejected {
-            mark_rejected(r, exchange.attempts < REJECTIONS);
+            mark_rejected(frame, exchange.attempts < REJECTIONS);
         }
         exchange.rewind();
         code::OK
@@ -149,13 +158,7 @@ pub unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t
 const REJECTIONS: u32 = 4;
 
 /// Notes in the REQUEST frame that it was rejected.
-fn mark_rejected(r: Request, reloading: bool) {
-    // SAFETY: create_request made the chain; its first buffer is the frame, in memory, and nginx
-    // sends it from its start again.
-    let frame = unsafe {
-        let b = (*(*r.upstream()).request_bufs).buf;
-        std::slice::from_raw_parts_mut((*b).start, (*b).end.offset_from((*b).start) as usize)
-    };
+fn mark_rejected(frame: &mut [u8], reloading: bool) {
     let keep = if reloading { u8::MAX } else { !RELOADING };
     wire::set_flags(frame, |flags| flags & keep | AGAIN);
 }

@@ -62,7 +62,7 @@ pub struct Question {
     timeout: usize,
     timer: Timer,
     /// The place in the waiting line.
-    pub ticket: Option<u64>,
+    pub ticket: Option<i64>,
     lease: Option<Lease>,
     connection: Option<NonNull<ngx_connection_t>>,
     frames: FrameReader,

@@ -290,25 +290,26 @@ impl Leases {
         }
     }
 
-    /// Takes a slot for a request that was sent to `process`, not taken up there, and has to be sent
-    /// again: of the newest other process that is ready and has one. When none has, the surplus waits
-    /// for a thread of the newest, or of one that is starting, or of whoever sits in that seat then.
-    pub fn lease_again(&self, group: usize, process: usize, worker: usize) -> Lease {
+    /// Takes a slot for a request that was sent to `process`, did not come to its end there, and has to
+    /// be sent again: of the newest other process that is ready and has one. When none has, `surplus`
+    /// waits for a thread of the newest. `None`: no other process is ready or, without `surplus`, has a
+    /// slot.
+    pub fn lease_again(
+        &self,
+        group: usize,
+        process: usize,
+        worker: usize,
+        surplus: bool,
+    ) -> Option<Lease> {
         let threads = u32::from(self.shape.groups[group].threads);
         loop {
             let (process, word) = (0..self.shape.processes_of(group).len())
                 .map(|process| (process, self.load(group, process)))
-                .filter(|(other, word)| {
-                    let state = word.state();
-                    *other != process && (state.takes_leases() || state == ProcessState::Starting)
-                })
-                .max_by_key(|(_, word)| {
-                    let ready = word.state().takes_leases();
-                    (ready, word.busy() < threads, word.incarnation())
-                })
-                .unwrap_or((process, self.load(group, process)));
+                .filter(|(other, word)| *other != process && word.state().takes_leases())
+                .filter(|(_, word)| surplus || word.busy() < threads)
+                .max_by_key(|(_, word)| (word.busy() < threads, word.incarnation()))?;
             if let Some(lease) = self.take(group, process, word, worker) {
-                return lease;
+                return Some(lease);
             }
         }
     }
@@ -518,18 +519,21 @@ mod tests {
         let leases = table(3, 1, 1);
         ready(&leases, 2);
         ready(&leases, 0);
-        let processes = || leases.lease_again(0, 1, 0).process;
-        assert_eq!([processes(), processes()], [0, 2]);
-        // All slots are taken: it waits for the newest.
-        assert_eq!(processes(), 0);
+        let other = |surplus| leases.lease_again(0, 1, 0, surplus).map(|lease| lease.process);
+        let process = || other(true);
+        assert_eq!([process(), other(false)], [Some(0), Some(2)]);
+        // All slots are taken: it waits for the newest, or for whatever becomes free.
+        assert_eq!([process(), other(false)], [Some(0), None]);
         leases.set_state(0, 0, ProcessState::Gone);
         leases.set_state(0, 2, ProcessState::Draining);
-        assert_eq!(processes(), 1);
+        assert_eq!(process(), None);
         leases.begin(0, 2);
-        assert_eq!(processes(), 2);
+        assert_eq!(process(), None);
         // Not to the one that did not take it, which may still look ready.
         leases.set_state(0, 1, ProcessState::Ready);
-        assert_eq!(processes(), 2);
+        assert_eq!(process(), None);
+        leases.set_state(0, 2, ProcessState::Ready);
+        assert_eq!(process(), Some(2));
     }
 
     #[test]

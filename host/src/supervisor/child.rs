@@ -25,8 +25,6 @@ pub struct Slot {
     pub retiring: Vec<Child>,
     /// When to start the next current process.
     pub due: Option<Instant>,
-    /// The seat of one that has died, for the next: requests may wait in its socket.
-    pub reserved: Option<usize>,
     /// The successor that is to be started next.
     pub pending: Option<Pending>,
     /// No successor is started before.
@@ -132,7 +130,6 @@ impl Slot {
             successor: None,
             retiring: Vec::new(),
             due: None,
-            reserved: None,
             pending: None,
             rest_until: None,
         }
@@ -166,9 +163,9 @@ impl Slot {
         Some((self.retiring.swap_remove(position), Role::Retiring))
     }
 
-    /// Whether a seat is taken, or kept for the next process.
-    pub fn needs(&self, seat: usize) -> bool {
-        self.reserved == Some(seat) || self.children().any(|child| child.seat == seat)
+    /// Whether one of its processes sits on a seat.
+    pub fn takes(&self, seat: usize) -> bool {
+        self.children().any(|child| child.seat == seat)
     }
 
     /// Writes what a process has logged.

@@ -35,14 +35,12 @@ impl Supervisor {
             if slot.due.is_none_or(|due| due > now) || self.awaits_template(slot.group) {
                 continue;
             }
-            let reserved = slot.reserved.or_else(|| self.vacant_seats(slot.group).next());
-            let Some(seat) = reserved else { continue };
+            let Some(seat) = self.vacant_seats(slot.group).next() else { continue };
             let started = self.fork(index, seat, None);
             let slot = &mut self.slots[index];
             slot.due = match started {
                 Ok(child) => {
                     slot.current = Some(child);
-                    slot.reserved = None;
                     None
                 }
                 Err(_) => Some(now + slot.backoff.pause(Duration::ZERO)),
@@ -53,8 +51,7 @@ impl Supervisor {
     /// When the next process is due.
     pub(super) fn next_start(&self) -> Option<Instant> {
         let seated = |slot: &&Slot| {
-            !self.awaits_template(slot.group)
-                && (slot.reserved.is_some() || self.vacant_seats(slot.group).next().is_some())
+            !self.awaits_template(slot.group) && self.vacant_seats(slot.group).next().is_some()
         };
         self.slots
             .iter()
@@ -117,11 +114,11 @@ impl Supervisor {
         slots.enumerate().map(move |(offset, slot)| (first + offset, slot))
     }
 
-    /// The seats of a group that nobody sits on or is to sit on.
+    /// The seats of a group that nobody sits on.
     pub(super) fn vacant_seats(&self, group: usize) -> impl Iterator<Item = usize> + '_ {
         let all = usize::from(seats(self.config.groups[group].processes));
-        let needed = move |seat| self.slots_of(group).any(|(_, slot)| slot.needs(seat));
-        (0..all).filter(move |seat| !needed(*seat))
+        let taken = move |seat| self.slots_of(group).any(|(_, slot)| slot.takes(seat));
+        (0..all).filter(move |seat| !taken(*seat))
     }
 
     pub(super) fn listener(&self, group: usize, seat: usize) -> BorrowedFd<'_> {
@@ -266,15 +263,10 @@ impl Supervisor {
                 let restart = if planned { Restart::Exited } else { Restart::Crashed };
                 self.leases.count_restart(slot.group, restart);
                 slot.succeed(&child);
-                slot.reserved = slot.due.map(|_| child.seat);
                 let group = slot.group;
                 self.send_away(group, child.seat);
             }
             Role::Successor if !overtaken => self.keep_current(index, child),
-            // What still comes to its seat waits there for the next process.
-            Role::Retiring if slot.due.is_some() => {
-                slot.reserved.get_or_insert(child.seat);
-            }
             Role::Successor | Role::Retiring => {}
         }
     }

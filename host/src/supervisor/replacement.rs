@@ -49,8 +49,7 @@ impl Supervisor {
 
     /// A seat that no slot without a process will need.
     fn seat_of_successor(&self, group: usize) -> Option<usize> {
-        let waits = |slot: &Slot| slot.current.is_none() && slot.reserved.is_none();
-        let needed = self.slots_of(group).filter(|(_, slot)| waits(slot)).count();
+        let needed = self.slots_of(group).filter(|(_, slot)| slot.current.is_none()).count();
         self.vacant_seats(group).nth(needed)
     }
 

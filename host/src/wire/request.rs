@@ -335,6 +335,14 @@ pub fn set_flags(frame: &mut [u8], change: impl FnOnce(u8) -> u8) {
     }
 }
 
+/// Gives an encoded REQUEST frame another id.
+pub fn set_id(frame: &mut [u8], id: u64) {
+    // Behind the flags.
+    if let Some(place) = frame.get_mut(HEADER_LEN + 2..HEADER_LEN + 10) {
+        place.copy_from_slice(&id.to_le_bytes());
+    }
+}
+
 impl<'a> Request<'a> {
     /// Reads the payload of a REQUEST frame and checks every entry of it.
     ///
@@ -464,12 +472,15 @@ mod tests {
     }
 
     #[test]
-    fn flags_can_be_changed_later() {
-        let target = Target { flags: RELOADING | NO_BODY, ..Target::default() };
+    fn flags_and_id_can_be_changed_later() {
+        let target = Target { flags: RELOADING | NO_BODY, id: 1, ..Target::default() };
         let mut frame = RequestEncoder::new(&target).finish().unwrap();
         set_flags(&mut frame, |flags| flags & !RELOADING | AGAIN);
-        assert_eq!(Request::decode(&frame[HEADER_LEN..]).unwrap().flags, NO_BODY | AGAIN);
+        set_id(&mut frame, u64::MAX - 1);
+        let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
+        assert_eq!((request.flags, request.id), (NO_BODY | AGAIN, u64::MAX - 1));
         set_flags(&mut [], |flags| flags | AGAIN);
+        set_id(&mut [], 1);
     }
 
     #[test]
