@@ -11,13 +11,13 @@ FLAG = ["maybe", "1"]
 TIME = ["soon", "1q"]
 SIZE = ["big", "1q"]
 BAD = {
-    "wsgi_access_script": ["/a extra=1", "/a application-group=%{RESOURCE}"],
+    "wsgi_access_script": ['""', "/a extra=1", "/a application-group=%{RESOURCE}"],
     "wsgi_application_group": ["%{NOTHING}", "%{ENV:}"],
-    "wsgi_auth_group_script": ["/a extra=1", "/a application-group=%{RESOURCE}"],
+    "wsgi_auth_group_script": ['""', "/a extra=1", "/a application-group=%{RESOURCE}"],
     "wsgi_auth_name": ['""'],
     "wsgi_auth_nonce_lifetime": [*TIME, "0"],
     "wsgi_auth_type": ["ntlm"],
-    "wsgi_auth_user_script": ["/a extra=1", "/a application-group=%{RESOURCE}"],
+    "wsgi_auth_user_script": ['""', "/a extra=1", "/a application-group=%{RESOURCE}"],
     "wsgi_buffer_size": SIZE,
     "wsgi_buffering": FLAG,
     "wsgi_buffers": ["8 big", "none 4k"],
@@ -40,20 +40,20 @@ BAD = {
     "wsgi_case_sensitivity": FLAG,
     "wsgi_chunked_request": FLAG,
     "wsgi_connect_timeout": TIME,
-    "wsgi_daemon_executable": ["/nowhere/at-all"],
+    "wsgi_daemon_executable": ['""', "/nowhere/at-all"],
     "wsgi_daemon_process": ["g processes=0", "g nonsense=1", "g user=no-such-user"],
     "wsgi_destroy_interpreter": FLAG,
-    "wsgi_dispatch_script": ["/a extra=1", "/a application-group=%{RESOURCE}"],
+    "wsgi_dispatch_script": ['""', "/a extra=1", "/a application-group=%{RESOURCE}"],
     "wsgi_dont_write_bytecode": FLAG,
     "wsgi_embedded_threads": ["many", "0", "1025"],
     "wsgi_error_override": FLAG,
     "wsgi_force_ranges": FLAG,
     "wsgi_free_threading": FLAG,
-    "wsgi_handler_script": ["wsgi-script /a", "pages /a nonsense=1"],
+    "wsgi_handler_script": ['pages ""', "wsgi-script /a", "pages /a nonsense=1"],
     "wsgi_ignore_activity": FLAG,
     "wsgi_ignore_client_abort": FLAG,
     "wsgi_ignore_headers": ["Date"],
-    "wsgi_import_script": ["/a", "/a process-group=g nonsense=1", '/a process-group=nobody "application-group=%{GLOBAL}"'],
+    "wsgi_import_script": ["/a", "/a process-group=g nonsense=1", '"" process-group=g application-group=a', '/a process-group=nobody "application-group=%{GLOBAL}"'],
     "wsgi_intercept_errors": FLAG,
     "wsgi_interpreter_options": ["nonsense=1 { }", "application-group= { }"],
     "wsgi_lazy_initialization": FLAG,
@@ -70,7 +70,9 @@ BAD = {
     "wsgi_pass_request_headers": FLAG,
     "wsgi_per_interpreter_gil": FLAG,
     "wsgi_process_group": ["%{NOTHING}", "nobody"],
+    "wsgi_python_eggs": ['""', "{dir}/nginx.conf"],
     "wsgi_python_hash_seed": ["dice", "4294967296"],
+    "wsgi_python_home": ['""', "/a:", "/a:/b:/c"],
     "wsgi_python_optimize": ["3", "much"],
     "wsgi_python_warnings": ["sometimes"],
     "wsgi_read_timeout": TIME,
@@ -80,14 +82,14 @@ BAD = {
     "wsgi_restrict_signal": FLAG,
     "wsgi_restrict_stdin": FLAG,
     "wsgi_restrict_stdout": FLAG,
-    "wsgi_script_alias": ["/a", "a /b", "/a /b nonsense=1"],
-    "wsgi_script_alias_match": ["^/a", "( /b", "^/a /b nonsense=1"],
+    "wsgi_script_alias": ['/ ""', "/a", "a /b", "/a /b nonsense=1"],
+    "wsgi_script_alias_match": ['^/a ""', "^/a", "( /b", "^/a /b nonsense=1"],
     "wsgi_script_reloading": FLAG,
     "wsgi_send_timeout": TIME,
     "wsgi_server_metrics": FLAG,
     "wsgi_set_handler": ["nobody"],
     "wsgi_slow_requests": ["soon", "-1"],
-    "wsgi_socket_prefix": ["/" + "x" * 120],
+    "wsgi_socket_prefix": ['""', "/" + "x" * 120],
     "wsgi_status": ["xml"],
     "wsgi_store": ["$nothing"],
     "wsgi_store_access": ["all:maybe"],
@@ -97,7 +99,7 @@ BAD = {
     "wsgi_trusted_proxies": ["somewhere", "10.0.0.0/99"],
 }
 # Any text is a name, a path or a header here. An unknown wsgi_trusted_proxy_headers is a warning.
-ANY = {"wsgi_hide_header", "wsgi_pass_header", "wsgi_python_eggs", "wsgi_python_home", "wsgi_python_path"}
+ANY = {"wsgi_hide_header", "wsgi_pass_header", "wsgi_python_path"}
 ANY |= {"wsgi_restrict_process", "wsgi_trusted_proxy_headers"}
 # What nginx's own code says, of these as of its own directives, without the directive or without the place.
 NGINX = r'invalid (time )?value "|invalid (keys zone size|parameter|status|"levels") "|unknown "nothing" variable$'

@@ -196,7 +196,14 @@ impl Mapping {
 }
 
 /// A file name relative to nginx's prefix made absolute.
+///
+/// # Errors
+///
+/// [`ConfigError`], logged, for an empty one: it would be the prefix.
 pub fn full_name(cf: Conf, mut word: ngx_str_t) -> Result<Vec<u8>, ConfigError> {
+    if word.len == 0 {
+        return Err(cf.error("has invalid value \"\": must be a path"));
+    }
     // SAFETY: word is one of the directive's words; nginx allocates the result in the cycle's pool.
     unsafe {
         if nginx_sys::ngx_conf_full_name(cf.get().cycle, &mut word, 0) != code::OK {
