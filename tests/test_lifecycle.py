@@ -310,6 +310,18 @@ def test_kill_a_daemon_under_load(nginx):
     wait_until(lambda: not nginx.zombies(), lambda: nginx.zombies())
 
 
+@pytest.mark.parametrize("number", [signal.SIGRTMIN, signal.SIGRTMIN + 3])
+def test_a_daemon_that_dies_of_a_real_time_signal_is_replaced(nginx, number):
+    start(nginx, processes=1)
+    for _ in range(2):
+        victim = daemon_pid(nginx)
+        os.kill(victim, number)
+        nginx.wait_for_log(rf"Process 'app' \(pid {victim}\) has died, terminated by signal {int(number)} \(")
+        wait_until(lambda: victim not in [p.pid for p in nginx.daemons()] and nginx.daemons(), "the replacement")
+        assert_serves(nginx)
+    wait_until(lambda: not nginx.zombies(), lambda: nginx.zombies())
+
+
 def test_a_killed_daemons_streamed_body_is_visibly_cut(nginx):
     start(nginx, processes=1)
     pid = daemon_pid(nginx)

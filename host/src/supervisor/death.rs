@@ -1,22 +1,67 @@
-//! What the error log says about a process that has ended.
+//! How a process has ended, and what the error log says about it.
 
-use nix::sys::wait::WaitStatus;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::scoreboard::Running;
 
 /// Most requests that are named.
 const NAMED: usize = 3;
 
-/// "terminated by signal 9 (SIGKILL)" or "terminated normally, exit code 3": mod_wsgi's words, which
-/// log scrapers know.
-pub fn manner(status: &WaitStatus) -> String {
-    match status {
-        WaitStatus::Exited(_, code) => format!("terminated normally, exit code {code}"),
-        WaitStatus::Signaled(_, signal, core) => {
-            let core = if *core { ", core dumped" } else { "" };
-            format!("terminated by signal {} ({signal}{core})", *signal as i32)
+/// How a process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// With this exit code.
+    Exited(i32),
+    /// Of this signal, which may be one of the real-time signals.
+    Signaled { signal: i32, core: bool },
+}
+
+impl Death {
+    /// Takes a child that has ended from the system; `None`: it runs, or is no child. (nix fails for
+    /// one that died of a signal without a name, after the system has let go of it.)
+    pub fn reap(pid: Pid) -> Option<Self> {
+        let mut status = 0;
+        // SAFETY: waits for nothing, and writes to the integer only.
+        let reaped = unsafe { libc::waitpid(pid.as_raw(), &mut status, libc::WNOHANG) };
+        if reaped != pid.as_raw() {
+            return None;
         }
-        other => format!("ended: {other:?}"),
+        if libc::WIFSIGNALED(status) {
+            let (signal, core) = (libc::WTERMSIG(status), libc::WCOREDUMP(status));
+            return Some(Death::Signaled { signal, core });
+        }
+        libc::WIFEXITED(status).then(|| Death::Exited(libc::WEXITSTATUS(status)))
+    }
+
+    /// Whether the process has ended well.
+    pub fn is_success(self) -> bool {
+        self == Death::Exited(0)
+    }
+
+    /// "terminated by signal 9 (SIGKILL)" or "terminated normally, exit code 3": mod_wsgi's words,
+    /// which log scrapers know.
+    pub fn manner(self) -> String {
+        match self {
+            Death::Exited(code) => format!("terminated normally, exit code {code}"),
+            Death::Signaled { signal, core } => {
+                let core = if core { ", core dumped" } else { "" };
+                format!("terminated by signal {signal} ({}{core})", signal_name(signal))
+            }
+        }
+    }
+}
+
+/// What a shell calls a signal.
+fn signal_name(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) => match number - libc::SIGRTMIN() {
+            0 => "SIGRTMIN".to_owned(),
+            above @ 1.. => format!("SIGRTMIN+{above}"),
+            // What libc keeps for itself.
+            _ => "a real-time signal".to_owned(),
+        },
     }
 }
 
@@ -40,8 +85,6 @@ pub fn requests(running: &[Running], now_us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::Signal;
-    use nix::unistd::Pid;
 
     fn request(line: &str) -> Running {
         let script = "/srv/a.wsgi".into();
@@ -50,10 +93,13 @@ mod tests {
 
     #[test]
     fn the_manner_of_death_is_named() {
-        let pid = Pid::from_raw(7);
-        let killed = manner(&WaitStatus::Signaled(pid, Signal::SIGKILL, false));
-        assert_eq!(killed, "terminated by signal 9 (SIGKILL)");
-        assert_eq!(manner(&WaitStatus::Exited(pid, 3)), "terminated normally, exit code 3");
+        let killed = |signal, core| Death::Signaled { signal, core }.manner();
+        assert_eq!(killed(9, false), "terminated by signal 9 (SIGKILL)");
+        assert_eq!(killed(11, true), "terminated by signal 11 (SIGSEGV, core dumped)");
+        assert_eq!(killed(34, false), "terminated by signal 34 (SIGRTMIN)");
+        assert_eq!(killed(36, false), "terminated by signal 36 (SIGRTMIN+2)");
+        assert_eq!(killed(32, false), "terminated by signal 32 (a real-time signal)");
+        assert_eq!(Death::Exited(3).manner(), "terminated normally, exit code 3");
     }
 
     #[test]

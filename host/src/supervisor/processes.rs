@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{accept4, SockFlag};
-use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
 use nix::unistd::{getpid, write, Pid};
 
 use super::child::{Child, Role, Slot};
+use super::death::{self, Death};
+use super::fork;
 use super::replacement::end_limit;
 use super::run::Supervisor;
-use super::{death, fork};
 use crate::clock::now_us;
 use crate::config::{GroupConfig, SupervisorConfig};
 use crate::log::Level;
@@ -208,20 +208,22 @@ impl Supervisor {
 
     /// Buries the processes that have ended.
     pub(super) fn reap(&mut self) {
-        for index in 0..self.slots.len() {
-            let pids: Vec<Pid> = self.slots[index].children().map(|child| child.pid).collect();
-            for pid in pids {
-                let status = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-                if let Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) = status {
-                    self.bury(index, pid, &status);
-                }
+        let mut dead = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            for child in slot.children() {
+                let Some(death) = Death::reap(child.pid) else { continue };
+                // Of all before the first is buried: what is sent again goes to none of them.
+                self.leases.set_state(slot.group, child.seat, ProcessState::Gone);
+                dead.push((index, child.pid, death));
             }
+        }
+        for (index, pid, death) in dead {
+            self.bury(index, pid, death);
         }
         let templates: Vec<_> = self.running_templates().map(|(group, t)| (group, t.pid)).collect();
         for (group, pid) in templates {
-            let status = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-            if let Ok(status @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) = status {
-                self.bury_template(group, &status);
+            if let Some(death) = Death::reap(pid) {
+                self.bury_template(group, death);
             }
         }
         self.reap_adopted();
@@ -235,19 +237,18 @@ impl Supervisor {
             if known.chain(self.running_templates().map(|(_, t)| t.pid)).any(|known| known == pid) {
                 return;
             }
-            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            Death::reap(pid);
         }
     }
 
-    fn bury(&mut self, index: usize, pid: Pid, status: &WaitStatus) {
+    fn bury(&mut self, index: usize, pid: Pid, death: Death) {
         let slot = &mut self.slots[index];
         let Some((mut child, role)) = slot.remove(pid) else { return };
-        self.leases.set_state(slot.group, child.seat, ProcessState::Gone);
         let group = &self.config.groups[slot.group];
         slot.drain_log(&mut child, &group.name);
-        let manner = death::manner(status);
+        let manner = death.manner();
         let overtaken = role == Role::Successor && slot.pending.is_some();
-        let planned = self.stopping || overtaken || matches!(status, WaitStatus::Exited(_, 0));
+        let planned = self.stopping || overtaken || death.is_success();
         let running = last_words(group, child.seat);
         let name = &group.name;
         if planned {

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags};
 use nix::sys::signal::{kill, Signal};
-use nix::sys::wait::{waitid, Id, WaitPidFlag, WaitStatus};
+use nix::sys::wait::{waitid, Id, WaitPidFlag};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, RawFd};
 
 use super::backoff::Backoff;
 use super::child::write;
+use super::death::Death;
+use super::fork;
 use super::lines::LogPipe;
 use super::run::Supervisor;
-use super::{death, fork};
 use crate::clock::poll_timeout;
 use crate::config::SupervisorConfig;
 use crate::log::LogFile;
@@ -226,13 +227,13 @@ impl Supervisor {
     }
 
     /// Buries a group's template.
-    pub(super) fn bury_template(&mut self, group: usize, status: &WaitStatus) {
+    pub(super) fn bury_template(&mut self, group: usize, death: Death) {
         let place = &mut self.templates[group];
         let Some(mut template) = place.template.take() else { return };
         let (pid, name) = (template.pid, &self.config.groups[group].name);
         let log = template.log;
         template.pipe.drain(|line| write(&log, pid.as_raw(), name, line));
-        let manner = death::manner(status);
+        let manner = death.manner();
         if self.stopping {
             tracing::info!("Template of '{name}' (pid {pid}) {manner}");
             return;
