@@ -8,6 +8,7 @@ mod embedded;
 mod idle;
 mod lingering;
 mod parked;
+mod patience;
 mod peer;
 mod queue;
 mod waiting;

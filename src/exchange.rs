@@ -61,8 +61,8 @@ pub struct Exchange {
     /// Its place in the waiting line.
     pub ticket: Option<i64>,
     pub clock: Clock,
-    /// Since when it waits for a process, or 0.
-    pub queued_msec: usize,
+    /// Since when it waits for a process, on nginx's clock in milliseconds.
+    pub waits_since: Option<usize>,
     pub timer: Timer,
     /// It waits inside nginx's upstream code.
     pub parked: Option<NonNull<Parked>>,

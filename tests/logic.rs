@@ -27,6 +27,8 @@ mod jail;
 mod nonces;
 #[path = "../src/route/owner.rs"]
 mod owner;
+#[path = "../src/dispatch/patience.rs"]
+mod patience;
 #[path = "../src/route/prefixes.rs"]
 mod prefixes;
 #[path = "../src/exchange/proxies.rs"]

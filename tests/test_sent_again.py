@@ -192,6 +192,27 @@ def test_processes_that_die_at_their_start_cost_no_attempt(site, processes):
 
 
 @PROCESSES
+def test_connect_timeout_begins_when_no_process_is_ready(site, processes):
+    """Not with the wait for a thread: that has taken longer already when the processes die."""
+    nginx = site(processes, "connect-timeout=2", hold=tuple(range(processes, 9)))
+    pids = daemons(nginx, processes)
+    nginx.write("slow", "")
+    with Requests(nginx, [f"slow{n}" for n in range(2 * processes)]) as slow:
+        wait_until(lambda: len(seen(nginx)) == 1 + 2 * processes, lambda: nginx.log())
+        (nginx.dir / "slow").unlink()
+        with Requests(nginx, ["waits"]) as requests:
+            wait_until(lambda: under_way(nginx) == 2 * processes + 1, lambda: nginx.log())
+            time.sleep(2.5)
+            kill(pids)
+            assert slow.statuses() == [502] * 2 * processes
+            # Longer than it is until a waiting request is looked after next.
+            time.sleep(1.2)
+            nginx.write("go", "")
+            assert requests.statuses() == [200]
+    assert seen(nginx)["waits"] == 1
+
+
+@PROCESSES
 def test_the_wait_ends_with_queue_timeout(site, processes):
     nginx = site(processes, "queue-timeout=2", hold=tuple(range(processes, 9)))
     pids = daemons(nginx, processes)

@@ -295,6 +295,8 @@ impl Dispatcher {
     fn look_again(&self) {
         let places: Vec<Place> = self.waited_for.borrow().iter().copied().collect();
         for place in places {
+            // Whoever waits has to know since when, should none be ready.
+            self.without_process(place);
             self.serve(place);
         }
         if !self.waited_for.borrow().is_empty() {

@@ -195,7 +195,7 @@ fn pass_on(pc: &ngx_peer_connection_t, exchange: &mut Exchange) -> bool {
         exchange.passed_on += 1;
         exchange.failure = failure;
         // It has had its process; now it waits for another.
-        exchange.queued_msec = 0;
+        exchange.waits_since = None;
     }
     passes
 }

@@ -3,10 +3,9 @@
 use std::cell::{Cell, RefCell};
 
 use nginx_sys::{
-    ngx_current_msec, ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests,
-    ngx_http_test_reading, ngx_http_upstream_conf_t, ngx_http_upstream_init, ngx_int_t,
-    ngx_post_event, ngx_posted_events, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_SERVICE_UNAVAILABLE,
-    NGX_HTTP_UPSTREAM_FT_ERROR,
+    ngx_event_t, ngx_http_finalize_request, ngx_http_run_posted_requests, ngx_http_test_reading,
+    ngx_http_upstream_conf_t, ngx_http_upstream_init, ngx_int_t, ngx_post_event, ngx_posted_events,
+    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_HTTP_UPSTREAM_FT_ERROR,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::scoreboard::Lease;
@@ -14,6 +13,7 @@ use ngx_wsgi_host::scoreboard::Lease;
 use super::dispatcher::{Dispatcher, Place};
 use super::idle::IdlePool;
 use super::parked;
+use super::patience::{Readiness, Waited};
 use super::peer::ATTEMPTS;
 use super::queue::{Queue, Waiting};
 use crate::exchange::Exchange;
@@ -37,6 +37,7 @@ pub struct Station {
     pub(super) is_due: Cell<bool>,
     /// For each process.
     pub idle: Vec<IdlePool>,
+    readiness: Readiness,
     queue_timeout_ms: usize,
     connect_timeout_ms: usize,
 }
@@ -57,16 +58,16 @@ impl Station {
         }
     }
 
-    /// Milliseconds until a request that has waited `waited` is looked after next: when it is too long, and
+    /// Milliseconds until a request that has waited so long is looked after next: when it is too long, and
     /// from then on whether its group is still alive, less and less often.
-    fn next_look(&self, waited: usize) -> usize {
-        let until = |limit: usize| match limit.checked_sub(waited) {
+    fn next_look(&self, waited: Waited) -> usize {
+        let until = |limit: usize, passed| match limit.checked_sub(passed) {
             Some(left) if left > 0 => left,
-            _ => (waited / 4).clamp(LOOK_AGAIN_MS, SELDOM_MS),
+            _ => (waited.total / 4).clamp(LOOK_AGAIN_MS, SELDOM_MS),
         };
-        let connect = until(self.connect_timeout_ms);
+        let connect = until(self.connect_timeout_ms, waited.without_process);
         if self.queue_timeout_ms > 0 {
-            connect.min(until(self.queue_timeout_ms))
+            connect.min(until(self.queue_timeout_ms, waited.total))
         } else {
             connect
         }
@@ -167,7 +168,7 @@ impl Dispatcher {
         self.count_waiting(exchange.place);
         self.waited_for.borrow_mut().insert(exchange.place);
         self.look_again_later();
-        let delay = station.next_look(waited(exchange));
+        let delay = station.next_look(self.waited(exchange));
         let address: *mut Exchange = exchange;
         exchange.timer.set(delay, on_waiting_timer, address, r.log());
     }
@@ -319,7 +320,7 @@ impl Dispatcher {
     /// Watches over a request on a new connection: in the socket of a process that died before it
     /// accepted it, or of one that never comes, it waits no longer than in the queue.
     pub(super) fn watch_sent(&self, exchange: &mut Exchange) {
-        let delay = self.station(exchange.place).next_look(waited(exchange));
+        let delay = self.station(exchange.place).next_look(self.waited(exchange));
         let log = exchange.request.log();
         let address: *mut Exchange = exchange;
         exchange.timer.set(delay, on_sent_timer, address, log);
@@ -339,10 +340,9 @@ impl Dispatcher {
     /// The status of a request that has waited for too long, which is logged; otherwise it is looked
     /// after again later.
     fn time_is_up(&self, exchange: &mut Exchange, handler: Handler) -> Option<u32> {
-        let waited = waited(exchange);
+        let waited = self.waited(exchange);
         let (station, log) = (self.station(exchange.place), exchange.request.log());
-        let verdict = self.verdict(exchange.place, station, waited);
-        let Some((status, cause)) = verdict else {
+        let Some((status, cause, msec)) = verdict(exchange.place, station, waited) else {
             let address: *mut Exchange = exchange;
             exchange.timer.set(station.next_look(waited), handler, address, log);
             return None;
@@ -352,37 +352,38 @@ impl Dispatcher {
             log,
             "daemon process group \"{}\": {cause} within {} s",
             exchange.group_name(),
-            waited / 1000
+            msec / 1000
         );
         Some(status)
     }
 
-    /// What becomes of a request that has waited this long, in milliseconds; `None`: it goes on
-    /// waiting.
-    fn verdict(
-        &self,
-        place: Place,
-        station: &Station,
-        waited: usize,
-    ) -> Option<(u32, &'static str)> {
-        if station.queue_timeout_ms > 0 && waited >= station.queue_timeout_ms {
-            return Some((NGX_HTTP_GATEWAY_TIME_OUT, "no thread became free for the request"));
-        }
-        let (leases, group) = self.leases(place)?;
-        let dead = waited >= station.connect_timeout_ms && !leases.any_ready(group);
-        (place != Place::Embedded && dead)
-            .then_some((NGX_HTTP_SERVICE_UNAVAILABLE, "no process became ready"))
+    /// How long a request has waited for a process; it begins to wait if it does not yet.
+    fn waited(&self, exchange: &mut Exchange) -> Waited {
+        let now = now_msec();
+        let total = now.wrapping_sub(*exchange.waits_since.get_or_insert(now));
+        Waited { total, without_process: self.without_process(exchange.place).min(total) }
+    }
+
+    /// Milliseconds since a place has had no process that is ready.
+    pub(super) fn without_process(&self, place: Place) -> usize {
+        let ready = self.leases(place).is_none_or(|(leases, group)| leases.any_ready(group));
+        self.station(place).readiness.look(now_msec(), ready)
     }
 }
 
-/// Milliseconds that a request has waited for a process; it begins to wait if it does not yet.
-fn waited(exchange: &mut Exchange) -> usize {
-    // SAFETY: the event thread's clock.
-    let now = unsafe { ngx_current_msec };
-    if exchange.queued_msec == 0 {
-        exchange.queued_msec = now;
+/// What becomes of a request that has waited this long: status, cause, and the milliseconds that it
+/// took. `None`: it goes on waiting.
+fn verdict(place: Place, station: &Station, waited: Waited) -> Option<(u32, &'static str, usize)> {
+    let Waited { total, without_process } = waited;
+    if station.queue_timeout_ms > 0 && total >= station.queue_timeout_ms {
+        return Some((NGX_HTTP_GATEWAY_TIME_OUT, "no thread became free for the request", total));
     }
-    now.wrapping_sub(exchange.queued_msec)
+    let dead = without_process > 0 && without_process >= station.connect_timeout_ms;
+    (place != Place::Embedded && dead).then_some((
+        NGX_HTTP_SERVICE_UNAVAILABLE,
+        "no process became ready",
+        without_process,
+    ))
 }
 
 #[cfg(ngx_feature = "http_cache")]

@@ -229,7 +229,7 @@ fn exchange(
         lease: None,
         ticket: None,
         clock: Clock::default(),
-        queued_msec: 0,
+        waits_since: None,
         timer: Timer::default(),
         parked: None,
         process: 0,
