@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use nginx_sys::{ngx_http_core_loc_conf_t, ngx_str_t};
+use nginx_sys::ngx_http_core_loc_conf_t;
 
+use super::common::full_name;
 use super::script_options::ScriptOptions;
-use crate::ffi::{bytes, code, conf_warn, text, Conf, ConfigError, Regex};
+use crate::ffi::{conf_warn, text, Conf, ConfigError, Regex};
 use crate::route::{Prefixes, Template, GROUPS};
 
 /// One `wsgi_script_alias` or `wsgi_script_alias_match`.
@@ -192,23 +193,5 @@ impl Mapping {
             Mapping::Path { target, .. } => Some(target),
             Mapping::Regex { target, .. } => target.fixed(),
         }
-    }
-}
-
-/// A file name relative to nginx's prefix made absolute.
-///
-/// # Errors
-///
-/// [`ConfigError`], logged, for an empty one: it would be the prefix.
-pub fn full_name(cf: Conf, mut word: ngx_str_t) -> Result<Vec<u8>, ConfigError> {
-    if word.len == 0 {
-        return Err(cf.error("has invalid value \"\": must be a path"));
-    }
-    // SAFETY: word is one of the directive's words; nginx allocates the result in the cycle's pool.
-    unsafe {
-        if nginx_sys::ngx_conf_full_name(cf.get().cycle, &mut word, 0) != code::OK {
-            return Err(ConfigError);
-        }
-        Ok(bytes(&word).to_vec())
     }
 }

@@ -12,7 +12,7 @@ use nginx_sys::{
     NGX_HTTP_UPSTREAM_FT_NOLIVE, NGX_HTTP_UPSTREAM_FT_OFF,
 };
 
-use super::commands::set_once;
+use super::common::set_once;
 use super::upstream::set;
 use super::value::Value;
 use super::{LocationConf, MainConf};

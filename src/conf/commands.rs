@@ -1,136 +1,30 @@
-//! The table of directives, and the handlers of those that have no file of their own.
+//! The table of directives.
 
 use std::ffi::{c_char, c_void, CStr};
 use std::mem::offset_of;
-use std::path::{Path, PathBuf};
-use std::ptr::{addr_of, addr_of_mut, null_mut};
-use std::rc::Rc;
+use std::ptr::{addr_of_mut, null_mut};
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_set_access_slot, ngx_conf_set_bitmask_slot, ngx_conf_set_bufs_slot,
-    ngx_conf_set_flag_slot, ngx_conf_set_msec_slot, ngx_conf_set_num_slot, ngx_conf_set_path_slot,
-    ngx_conf_set_size_slot, ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
-    ngx_http_upstream_ignore_headers_masks, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_BLOCK,
-    NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123,
-    NGX_CONF_TAKE1234, NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LIF_CONF, NGX_HTTP_LMT_CONF,
-    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
-    NGX_HTTP_SRV_CONF,
+    ngx_command_t, ngx_conf_set_access_slot, ngx_conf_set_bufs_slot, ngx_conf_set_flag_slot,
+    ngx_conf_set_msec_slot, ngx_conf_set_num_slot, ngx_conf_set_path_slot, ngx_conf_set_size_slot,
+    ngx_conf_set_str_array_slot, ngx_conf_t, ngx_http_upstream_conf_t,
+    ngx_http_upstream_ignore_headers_masks, NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_FLAG,
+    NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123, NGX_CONF_TAKE1234,
+    NGX_CONF_TAKE2, NGX_CONF_TAKE23, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF_OFFSET,
 };
 
-use super::aliases::full_name;
 #[cfg(ngx_feature = "http_cache")]
 use super::cache;
-use super::daemon::{instead_of, DaemonOptions};
-use super::imports::{self, fixed_name};
+use super::directive::{command, family, flag, global, local, setter, switch, words, Setter};
+use super::directive::{ANY, ANY_AND_IF, ANY_AND_LIMIT, M, S};
+use super::imports;
 use super::interpreters;
-use super::main::{GroupDefinition, GroupReference};
 use super::next_upstream::MASKS;
 use super::store::cmd_store;
-use super::value::Setting;
-use super::{handlers, obsolete, proxies, python, Alias, LocationConf, MainConf, MapHead, Param};
+use super::{handlers, obsolete, processes, proxies, python, reporting, scripts};
+use super::{LocationConf, MainConf};
 use crate::access::settings as access;
-use crate::ffi::{
-    conf_warn, enclosing_server, guard, parse_msec, set_content_handler, Conf, ConfigError,
-};
-use crate::hook::Hook;
-use crate::master::SocketNames;
-use crate::status::{self, Format};
-
-type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
-
-const M: u32 = NGX_HTTP_MAIN_CONF;
-const S: u32 = NGX_HTTP_SRV_CONF;
-const ANY: u32 = M | S | NGX_HTTP_LOC_CONF;
-const ANY_AND_LIMIT: u32 = ANY | NGX_HTTP_LMT_CONF;
-const ANY_AND_IF: u32 = ANY | NGX_HTTP_LIF_CONF | NGX_HTTP_LMT_CONF;
-
-/// nginx compares names up to their NUL.
-pub(super) const fn name(s: &'static CStr) -> ngx_str_t {
-    ngx_str_t { len: s.count_bytes(), data: s.as_ptr().cast_mut().cast() }
-}
-
-const fn command(
-    s: &'static CStr,
-    place: u32,
-    args: u32,
-    set: Setter,
-    conf: usize,
-    offset: usize,
-    post: *mut c_void,
-) -> ngx_command_t {
-    ngx_command_t {
-        name: name(s),
-        type_: (place | args) as ngx_uint_t,
-        set: Some(set),
-        conf,
-        offset,
-        post,
-    }
-}
-
-/// A directive of the location level with a handler of ours.
-const fn local(s: &'static CStr, place: u32, args: u32, set: Setter) -> ngx_command_t {
-    command(s, place, args, set, NGX_HTTP_LOC_CONF_OFFSET, 0, null_mut())
-}
-
-/// A directive of the main level with a handler of ours.
-const fn global(s: &'static CStr, place: u32, args: u32, set: Setter) -> ngx_command_t {
-    command(s, place, args, set, NGX_HTTP_MAIN_CONF_OFFSET, 0, null_mut())
-}
-
-/// A flag of the location level.
-const fn flag(s: &'static CStr, place: u32, offset: usize) -> ngx_command_t {
-    command(
-        s,
-        place,
-        NGX_CONF_FLAG,
-        ngx_conf_set_flag_slot,
-        NGX_HTTP_LOC_CONF_OFFSET,
-        offset,
-        null_mut(),
-    )
-}
-
-/// A flag of the main level.
-const fn switch(s: &'static CStr, offset: usize) -> ngx_command_t {
-    command(
-        s,
-        M,
-        NGX_CONF_FLAG,
-        ngx_conf_set_flag_slot,
-        NGX_HTTP_MAIN_CONF_OFFSET,
-        offset,
-        null_mut(),
-    )
-}
-
-/// A directive of the upstream family, set by nginx itself.
-const fn family(s: &'static CStr, args: u32, set: Setter, field: usize) -> ngx_command_t {
-    let offset = offset_of!(LocationConf, upstream) + field;
-    command(s, ANY, args, set, NGX_HTTP_LOC_CONF_OFFSET, offset, null_mut())
-}
-
-/// A directive whose words are bits.
-const fn words(s: &'static CStr, offset: usize, masks: *mut c_void) -> ngx_command_t {
-    let (place, args) = (NGX_HTTP_LOC_CONF_OFFSET, NGX_CONF_1MORE);
-    command(s, ANY, args, ngx_conf_set_bitmask_slot, place, offset, masks)
-}
-
-/// nginx's setter for a handler of ours.
-macro_rules! setter {
-    ($conf:ty, $handler:path) => {{
-        unsafe extern "C" fn set(
-            cf: *mut ngx_conf_t,
-            _: *mut ngx_command_t,
-            conf: *mut c_void,
-        ) -> *mut c_char {
-            // SAFETY: nginx passes the configuration that the directive's offset names: the
-            // location's for `local`, the main one for `global`, as the table pairs them.
-            unsafe { handle::<$conf>(cf, conf, $handler) }
-        }
-        set
-    }};
-}
 
 /// A directive that has no effect.
 const fn obsolete(s: &'static CStr, place: u32, args: u32) -> ngx_command_t {
@@ -158,14 +52,24 @@ macro_rules! commands {
 }
 
 commands![
-    local(c"wsgi_script_alias", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_script_alias)),
+    local(
+        c"wsgi_script_alias",
+        ANY,
+        NGX_CONF_1MORE,
+        setter!(LocationConf, scripts::cmd_script_alias),
+    ),
     local(
         c"wsgi_script_alias_match",
         ANY,
         NGX_CONF_1MORE,
-        setter!(LocationConf, cmd_script_alias_match),
+        setter!(LocationConf, scripts::cmd_script_alias_match),
     ),
-    local(c"wsgi_handler_script", ANY, NGX_CONF_1MORE, setter!(LocationConf, cmd_handler_script)),
+    local(
+        c"wsgi_handler_script",
+        ANY,
+        NGX_CONF_1MORE,
+        setter!(LocationConf, scripts::cmd_handler_script),
+    ),
     local(
         c"wsgi_set_handler",
         NGX_HTTP_LOC_CONF,
@@ -184,46 +88,66 @@ commands![
         c"wsgi_process_group",
         ANY_AND_IF,
         NGX_CONF_TAKE1,
-        setter!(LocationConf, cmd_process_group),
+        setter!(LocationConf, scripts::cmd_process_group),
     ),
     local(
         c"wsgi_application_group",
         ANY_AND_IF,
         NGX_CONF_TAKE1,
-        setter!(LocationConf, cmd_application_group),
+        setter!(LocationConf, scripts::cmd_application_group),
     ),
     local(
         c"wsgi_callable_object",
         ANY_AND_IF,
         NGX_CONF_TAKE1,
-        setter!(LocationConf, cmd_callable_object),
+        setter!(LocationConf, scripts::cmd_callable_object),
     ),
     local(
         c"wsgi_dispatch_script",
         ANY,
         NGX_CONF_TAKE12,
-        setter!(LocationConf, cmd_dispatch_script),
+        setter!(LocationConf, scripts::cmd_dispatch_script),
     ),
-    local(c"wsgi_param", ANY_AND_IF, NGX_CONF_TAKE23, setter!(LocationConf, cmd_param)),
+    local(c"wsgi_param", ANY_AND_IF, NGX_CONF_TAKE23, setter!(LocationConf, scripts::cmd_param)),
     local(
         c"wsgi_map_head_to_get",
         ANY_AND_IF,
         NGX_CONF_TAKE1,
-        setter!(LocationConf, cmd_map_head_to_get),
+        setter!(LocationConf, scripts::cmd_map_head_to_get),
     ),
-    global(c"wsgi_daemon_process", M | S, NGX_CONF_1MORE, setter!(MainConf, cmd_daemon_process)),
+    global(
+        c"wsgi_daemon_process",
+        M | S,
+        NGX_CONF_1MORE,
+        setter!(MainConf, processes::cmd_daemon_process),
+    ),
     global(c"wsgi_import_script", M | S, NGX_CONF_1MORE, setter!(MainConf, imports::import_script)),
     local(
         c"wsgi_restrict_process",
         ANY,
         NGX_CONF_1MORE,
-        setter!(LocationConf, cmd_restrict_process),
+        setter!(LocationConf, scripts::cmd_restrict_process),
     ),
-    global(c"wsgi_socket_prefix", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_socket_prefix)),
-    global(c"wsgi_daemon_executable", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_daemon_executable)),
+    global(
+        c"wsgi_socket_prefix",
+        M,
+        NGX_CONF_TAKE1,
+        setter!(MainConf, processes::cmd_socket_prefix),
+    ),
+    global(
+        c"wsgi_daemon_executable",
+        M,
+        NGX_CONF_TAKE1,
+        setter!(MainConf, processes::cmd_daemon_executable),
+    ),
     global(c"wsgi_python_home", M, NGX_CONF_TAKE1, setter!(MainConf, python::home)),
     global(c"wsgi_python_path", M, NGX_CONF_TAKE1, setter!(MainConf, python::path)),
-    global(c"wsgi_embedded_threads", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_embedded_threads)),
+    global(
+        c"wsgi_embedded_threads",
+        M,
+        NGX_CONF_TAKE1,
+        setter!(MainConf, processes::cmd_embedded_threads),
+    ),
     global(c"wsgi_python_eggs", M, NGX_CONF_TAKE1, setter!(MainConf, python::eggs)),
     global(c"wsgi_python_optimize", M, NGX_CONF_TAKE1, setter!(MainConf, python::optimize)),
     global(c"wsgi_python_warnings", M, NGX_CONF_TAKE1, setter!(MainConf, python::warnings)),
@@ -467,12 +391,17 @@ commands![
         ngx_conf_set_flag_slot,
         field!(cache_background_update),
     ),
-    global(c"wsgi_slow_requests", M, NGX_CONF_TAKE1, setter!(MainConf, cmd_slow_requests)),
+    global(
+        c"wsgi_slow_requests",
+        M,
+        NGX_CONF_TAKE1,
+        setter!(MainConf, reporting::cmd_slow_requests),
+    ),
     local(
         c"wsgi_status",
         NGX_HTTP_LOC_CONF,
         NGX_CONF_NOARGS | NGX_CONF_TAKE1,
-        setter!(LocationConf, cmd_status),
+        setter!(LocationConf, reporting::cmd_status),
     ),
     obsolete(c"wsgi_reload_mechanism", ANY, NGX_CONF_TAKE1),
     obsolete(c"wsgi_python_executable", M, NGX_CONF_TAKE1),
@@ -484,221 +413,3 @@ commands![
     obsolete(c"wsgi_pass_apache_request", ANY, NGX_CONF_TAKE1),
     obsolete(c"wsgi_telemetry_service", M, NGX_CONF_1MORE),
 ];
-
-/// What a directive does to the configuration at its level.
-type Handler<T> = fn(Conf, &mut T) -> Result<(), ConfigError>;
-
-/// # Safety
-///
-/// nginx calls a directive's setter with these, and the directive's offset names a T.
-unsafe fn handle<T>(cf: *mut ngx_conf_t, conf: *mut c_void, handler: Handler<T>) -> *mut c_char {
-    let failed = usize::MAX as *mut c_char; // NGX_CONF_ERROR
-    guard("a directive", failed, || {
-        // SAFETY: nginx passes the configuration that the directive's offset names, made by this
-        // module's create_*_conf as a T, and nobody else refers to it during the call.
-        let (cf, conf) = unsafe { (Conf::new(cf), &mut *conf.cast::<T>()) };
-        match handler(cf, conf) {
-            Ok(()) => null_mut(),
-            Err(ConfigError) => failed,
-        }
-    })
-}
-
-fn cmd_script_alias(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let Some(alias) = conf.aliases.add(cf)? else { return Ok(()) };
-    announce(cf, &alias)
-}
-
-fn cmd_script_alias_match(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let alias = conf.aliases.add_match(cf)?;
-    announce(cf, &alias)
-}
-
-/// What a new alias means for the whole configuration.
-fn announce(cf: Conf, alias: &Alias) -> Result<(), ConfigError> {
-    refer_to(cf, alias.options.process_group.as_ref());
-    main_conf(cf).map_or(Ok(()), |main| imports::preload(cf, main, alias))
-}
-
-fn cmd_handler_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let script = conf.handler_scripts.add(cf)?;
-    refer_to(cf, script.options.process_group.as_ref());
-    Ok(())
-}
-
-fn cmd_restrict_process(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let words = 1..cf.words().len();
-    let names = words.map(|index| cf.word(index).and_then(|name| fixed_name(cf, name, name)));
-    let names = names.collect::<Result<Rc<[String]>, _>>()?;
-    set_once(cf, &mut conf.restrict_process, names)
-}
-
-/// The main configuration that is being read.
-pub fn main_conf<'a>(cf: Conf) -> Option<&'a mut MainConf> {
-    // SAFETY: this module's index is fixed before the configuration is read.
-    cf.main_conf(unsafe { &*addr_of!(crate::ngx_http_wsgi_module) })
-}
-
-/// Sets a value that may be given once.
-pub fn set_once<T>(cf: Conf, slot: &mut Option<T>, value: T) -> Result<(), ConfigError> {
-    if slot.is_some() {
-        return Err(cf.error("is duplicate"));
-    }
-    *slot = Some(value);
-    Ok(())
-}
-
-/// Remembers the name of a group, to be looked up when all groups are known.
-fn refer_to(cf: Conf, setting: Option<&Setting>) {
-    let Some(name) = setting.and_then(Setting::fixed).filter(|name| !name.is_empty()) else {
-        return;
-    };
-    if let Some(main) = main_conf(cf) {
-        main.references.push(GroupReference {
-            name: name.to_owned(),
-            directive: cf.word(0).unwrap_or_default().to_owned(),
-            place: cf.place(),
-        });
-    }
-}
-
-fn cmd_process_group(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let setting = Setting::compile(cf, cf.word(1)?)?;
-    refer_to(cf, Some(&setting));
-    set_once(cf, &mut conf.process_group, setting)
-}
-
-fn cmd_application_group(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let setting = Setting::compile(cf, cf.word(1)?)?;
-    set_once(cf, &mut conf.application_group, setting)
-}
-
-fn cmd_callable_object(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    use super::token::Token;
-    let setting = Setting::compile(cf, cf.word(1)?)?;
-    if matches!(
-        setting,
-        Setting::Token(Token::Global | Token::Server | Token::Host | Token::Resource)
-    ) {
-        return Err(cf.error(format_args!("cannot be \"{}\"", cf.word(1)?)));
-    }
-    set_once(cf, &mut conf.callable, setting)
-}
-
-/// `wsgi_dispatch_script path [application-group=...]`, or `off`.
-fn cmd_dispatch_script(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let hook = Hook::read_or_off(cf)?.map(Rc::new);
-    set_once(cf, &mut conf.dispatch_script, hook)
-}
-
-fn cmd_param(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let param = Param::read(cf)?;
-    Rc::make_mut(&mut conf.params).push(param);
-    Ok(())
-}
-
-fn cmd_map_head_to_get(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let value = cf.word(1)?;
-    let map = match &*value.to_ascii_lowercase() {
-        "off" => MapHead::Off,
-        "on" => MapHead::On,
-        "auto" => MapHead::Auto,
-        _ => {
-            let cause = "must be \"off\", \"on\" or \"auto\"";
-            return Err(cf.error(format_args!("has invalid value \"{value}\": {cause}")));
-        }
-    };
-    set_once(cf, &mut conf.map_head_to_get, map)
-}
-
-fn cmd_slow_requests(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    let value = cf.word(1)?;
-    let fraction = value.parse().ok().filter(|_| value.starts_with(|c: char| c.is_ascii_digit()));
-    let fraction = fraction.filter(|seconds: &f64| *seconds <= f64::from(i32::MAX));
-    let msec = fraction.map(|seconds| (seconds * 1e3).round() as usize);
-    let msec = msec.or_else(|| parse_msec(cf.words()[1])).ok_or_else(|| {
-        let time = "must be a number of seconds, or a time as nginx writes it";
-        cf.error(format_args!("has invalid value \"{value}\": {time}"))
-    })?;
-    set_once(cf, &mut conf.slow_requests_ms, (msec > 0).then_some(msec))
-}
-
-fn cmd_status(cf: Conf, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let format = match cf.words().get(1) {
-        None => None,
-        Some(_) => {
-            let name = cf.word(1)?;
-            Some(Format::named(name).ok_or_else(|| {
-                let formats = "must be \"html\", \"json\" or \"prometheus\"";
-                cf.error(format_args!("has invalid format \"{name}\": {formats}"))
-            })?)
-        }
-    };
-    set_once(cf, &mut conf.status, format)?;
-    set_content_handler(cf, Some(status::content_handler));
-    Ok(())
-}
-
-fn cmd_daemon_process(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    let name = cf.word(1)?;
-    if name.is_empty() || name.starts_with('%') || name.contains('/') {
-        return Err(cf.error(format_args!("has invalid name \"{name}\"")));
-    }
-    if conf.group(name.as_bytes()).is_some() {
-        return Err(cf.error(format_args!("has duplicate name \"{name}\"")));
-    }
-    let mut options = DaemonOptions::default();
-    for index in 2..cf.words().len() {
-        let option = cf.word(index)?;
-        options.set(option).map_err(|error| cf.error(error))?;
-        if let Some(instead) = instead_of(option) {
-            conf_warn(
-                cf.as_ptr(),
-                format_args!(
-                    "\"wsgi_daemon_process\" option \"{option}\" has no effect: {instead} applies"
-                ),
-            );
-        }
-    }
-    options.check().map_err(|error| cf.error(error))?;
-    let server = enclosing_server(cf);
-    let name = name.to_owned();
-    conf.add_group(GroupDefinition { name, options, place: cf.place(), server });
-    Ok(())
-}
-
-/// A path relative to nginx's prefix made absolute. It goes to processes as text.
-pub fn full_path(cf: Conf, word: ngx_str_t) -> Result<PathBuf, ConfigError> {
-    let name = full_name(cf, word)?;
-    String::from_utf8(name).map(PathBuf::from).map_err(|_| cf.error("value is not UTF-8"))
-}
-
-fn cmd_socket_prefix(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    let prefix = full_path(cf, cf.words()[1])?;
-    SocketNames::next(Some(&prefix), Path::new("/")).check().map_err(|error| cf.error(error))?;
-    set_once(cf, &mut conf.socket_prefix, prefix)
-}
-
-fn cmd_daemon_executable(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    let path = full_path(cf, cf.words()[1])?;
-    if let Err(error) = nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK) {
-        return Err(cf.error(format_args!("\"{}\" cannot be executed: {error}", path.display())));
-    }
-    set_once(cf, &mut conf.daemon_executable, path)
-}
-
-fn cmd_embedded_threads(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigError> {
-    if conf.embedded_threads != crate::ffi::UNSET {
-        return Err(cf.error("is duplicate"));
-    }
-    let value = cf.word(1)?;
-    match value.parse::<u16>() {
-        Ok(threads) if (1..=1024).contains(&threads) => conf.embedded_threads = threads as isize,
-        _ => {
-            return Err(cf.error(format_args!(
-                "has invalid value \"{value}\": must be a number from 1 to 1024"
-            )))
-        }
-    }
-    Ok(())
-}

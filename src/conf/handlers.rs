@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use super::aliases::full_name;
-use super::commands::set_once;
+use super::common::{full_name, set_once};
 use super::script_options::ScriptOptions;
 use super::LocationConf;
 use crate::ffi::{conf_error, Conf, ConfigError};

@@ -8,7 +8,8 @@ use nginx_sys::{ngx_http_core_srv_conf_t, ngx_log_t};
 use ngx::ngx_log_error;
 use ngx_wsgi_host::succession::ScriptIn;
 
-use super::aliases::{full_name, Alias};
+use super::aliases::Alias;
+use super::common::full_name;
 use super::main::GroupDefinition;
 use super::value::Setting;
 use super::MainConf;

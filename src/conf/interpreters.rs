@@ -6,7 +6,7 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::config::{InterpreterOptions, PythonConfig, RuntimeConfig};
 use ngx_wsgi_host::python::{FREE_THREADING, OWN_GILS, VERSION};
 
-use super::commands::set_once;
+use super::common::set_once;
 use super::daemon::{path_list, switch_interval};
 use super::imports::fixed_name;
 use super::main::GroupReference;

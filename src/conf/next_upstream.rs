@@ -11,7 +11,7 @@ use nginx_sys::{
     NGX_HTTP_UPSTREAM_FT_OFF, NGX_HTTP_UPSTREAM_FT_TIMEOUT, NGX_HTTP_UPSTREAM_FT_UPDATING,
 };
 
-use super::commands::name;
+use super::directive::name;
 use super::upstream::set;
 use crate::ffi::{bitmask, merge, UNSET_MSEC, UNSET_UINT};
 

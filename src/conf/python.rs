@@ -8,7 +8,7 @@ use ngx_wsgi_host::config::{Credentials, HashSeed, PythonConfig};
 use ngx_wsgi_host::python::{Home, HomeError};
 use nix::unistd::geteuid;
 
-use super::commands::{full_path, set_once};
+use super::common::{full_path, set_once};
 use super::daemon::{path_list, switch_interval};
 use super::interpreters::InterpreterBlock;
 use super::{warning_filter, MainConf};

@@ -4,7 +4,7 @@ use nginx_sys::{
     ngx_http_script_compile, ngx_http_script_compile_t, ngx_http_script_variables_count,
 };
 
-use super::commands::set_once;
+use super::common::set_once;
 use super::LocationConf;
 use crate::ffi::{bytes, code, Conf, ConfigError};
 
