@@ -41,10 +41,15 @@ def application(environ, start_response):
     query = environ['QUERY_STRING']
     with open('{dir}/seen', 'a') as seen:
         seen.write(query + '\\n')
+    with open('{dir}/seen') as seen:
+        first = seen.read().split().count(query) == 1
+    if query == 'fail' and first:
+        start_response('503 Busy', [('Content-Type', 'text/plain')])
+        return [b'busy']
     if query.startswith('slow') and os.path.exists('{dir}/slow'):
         time.sleep(60)
     start_response('200 OK', [('Content-Type', 'text/plain')])
-    return [b'well']
+    return [b'%d' % os.getpid()]
 """
 
 PROCESSES = pytest.mark.parametrize("processes", [1, 2])
@@ -177,6 +182,18 @@ def test_what_is_passed_on_gets_the_first_process_that_is_ready(site, held):
         assert requests.statuses() == [200] * 4
     assert [seen(nginx)[name] for name in names] == [2] * 4
     nginx.write("go", "")
+
+
+def test_what_a_process_has_refused_waits_for_another_that_starts(site):
+    nginx = site(2, server="wsgi_next_upstream http_503;", hold=(1,))
+    first = get(nginx.port, "/?first")[2]
+    with Requests(nginx, ["fail"]) as requests:
+        wait_until(lambda: "fail" in seen(nginx), lambda: nginx.log())
+        nginx.write("go", "")
+        [answer] = requests.answers
+        status, _, second = answer.result(30)
+    assert status == 200 and first != second
+    assert seen(nginx)["fail"] == 2
 
 
 @PROCESSES

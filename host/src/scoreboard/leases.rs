@@ -292,8 +292,7 @@ impl Leases {
 
     /// Takes a slot for a request that was sent to `process`, did not come to its end there, and has to
     /// be sent again: of the newest other process that is ready and has one. When none has, `surplus`
-    /// waits for a thread of the newest. `None`: no other process is ready or, without `surplus`, has a
-    /// slot.
+    /// waits for a thread of the newest, or of one that is starting. `None`: there is no such process.
     pub fn lease_again(
         &self,
         group: usize,
@@ -305,9 +304,15 @@ impl Leases {
         loop {
             let (process, word) = (0..self.shape.processes_of(group).len())
                 .map(|process| (process, self.load(group, process)))
-                .filter(|(other, word)| *other != process && word.state().takes_leases())
-                .filter(|(_, word)| surplus || word.busy() < threads)
-                .max_by_key(|(_, word)| (word.busy() < threads, word.incarnation()))?;
+                .filter(|(other, _)| *other != process)
+                .filter(|(_, word)| match word.state() {
+                    ProcessState::Starting => surplus,
+                    state => state.takes_leases() && (surplus || word.busy() < threads),
+                })
+                .max_by_key(|(_, word)| {
+                    let ready = word.state().takes_leases();
+                    (ready, word.busy() < threads, word.incarnation())
+                })?;
             if let Some(lease) = self.take(group, process, word, worker) {
                 return Some(lease);
             }
@@ -528,12 +533,13 @@ mod tests {
         leases.set_state(0, 2, ProcessState::Draining);
         assert_eq!(process(), None);
         leases.begin(0, 2);
-        assert_eq!(process(), None);
+        assert_eq!([process(), other(false)], [Some(2), None]);
         // Not to the one that did not take it, which may still look ready.
         leases.set_state(0, 1, ProcessState::Ready);
-        assert_eq!(process(), None);
+        assert_eq!([process(), other(false)], [Some(2), None]);
+        leases.begin(0, 2);
         leases.set_state(0, 2, ProcessState::Ready);
-        assert_eq!(process(), Some(2));
+        assert_eq!([other(false), process()], [Some(2); 2]);
     }
 
     #[test]
