@@ -7,6 +7,7 @@ mod dispatcher;
 mod embedded;
 mod idle;
 mod lingering;
+mod log_queue;
 mod parked;
 mod patience;
 mod peer;
@@ -14,6 +15,6 @@ mod queue;
 mod waiting;
 
 pub use dispatcher::{Dispatcher, Place};
-pub use embedded::{start_early as start_embedded_early, stop as stop_embedded};
+pub use embedded::{start_early as start_embedded_early, stop as stop_embedded, EmbeddedHost};
 pub use parked::Parked;
 pub use peer::{init_peer, passes_on};

@@ -14,6 +14,7 @@ mod environ;
 mod frames;
 mod handler;
 mod header_names;
+mod inline;
 mod names;
 mod neighbours;
 mod proxies;

@@ -135,7 +135,12 @@ unsafe extern "C" fn merge_loc_conf(
             inner.upstream.upstream = &mut main.upstream;
         }
         match conf::merge_upstream(cf, inner, outer) {
-            Ok(()) => null_mut(),
+            Ok(()) => {
+                if let Some(main) = MainConf::of(cf) {
+                    conf::warn_inline(cf, main, inner);
+                }
+                null_mut()
+            }
             Err(_) => failed,
         }
     })

@@ -37,6 +37,8 @@ pub struct Route {
     pub path_info: Lasting,
     /// What a handler script is asked to handle.
     pub handled: Option<Handled>,
+    /// When the script was modified, microseconds since the epoch, where that has been looked at.
+    pub modified: Option<i64>,
 }
 
 /// A file, there or not, that a handler script handles.
@@ -92,7 +94,8 @@ impl Route {
             Mapping::Path { target, .. } => {
                 let found = script::find(target, rest)?;
                 let (name, info) = uri.split_at(taken.len + found.taken);
-                Ok(Route::new(found.path, name, info.into()))
+                let route = Route::new(found.path, name, info.into());
+                Ok(Route { modified: found.modified, ..route })
             }
             Mapping::Regex { target, .. } => {
                 let (path, fixed) =
@@ -111,7 +114,7 @@ impl Route {
             Cow::Borrowed(info) => collapse(info),
             Cow::Owned(info) => Cow::Owned(collapse(&info).into_owned()),
         };
-        Route { script, script_name: collapse(name), path_info, handled: None }
+        Route { script, script_name: collapse(name), path_info, handled: None, modified: None }
     }
 }
 

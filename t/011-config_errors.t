@@ -229,10 +229,10 @@ wsgi_application_group $no_such_variable;
 
 
 
-=== TEST 31: no embedded threads
+=== TEST 31: too many embedded threads
 --- config_error
-wsgi_embedded_threads 0;
---- error: "0"
+wsgi_embedded_threads 1025;
+--- error: "1025": must be a number from 0 to 1024
 
 
 

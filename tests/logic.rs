@@ -41,6 +41,8 @@ mod rights;
 mod script;
 #[path = "../src/master/sockets.rs"]
 mod sockets;
+#[path = "../src/exchange/inline/spool.rs"]
+mod spool;
 #[path = "../src/route/template.rs"]
 mod template;
 #[path = "../src/conf/token.rs"]

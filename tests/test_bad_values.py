@@ -45,7 +45,7 @@ BAD = {
     "wsgi_destroy_interpreter": FLAG,
     "wsgi_dispatch_script": ['""', "/a extra=1", "/a application-group=%{RESOURCE}"],
     "wsgi_dont_write_bytecode": FLAG,
-    "wsgi_embedded_threads": ["many", "0", "1025"],
+    "wsgi_embedded_threads": ["many", "-1", "1025"],
     "wsgi_error_override": FLAG,
     "wsgi_force_ranges": FLAG,
     "wsgi_free_threading": FLAG,

@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
-use std::time::UNIX_EPOCH;
 
 use md5::{Digest, Md5};
 use pyo3::ffi;
 use rustc_hash::FxHashMap;
 
+use crate::clock::file_us;
 use crate::config::RuntimeConfig;
 use crate::lock::lock;
 use crate::log::Level;
@@ -65,14 +65,15 @@ pub fn load(py: Py, runtime: &Runtime, interpreter: &Interpreter, request: &Requ
     let has = |flag: u8| request.flags & flag != 0;
     // A handler script is asked about what it is to handle.
     let resource = request.known(key::SCRIPT_FILENAME).unwrap_or(request.script);
-    let script = Script { py, runtime, interpreter, path: request.script, resource };
+    let found = request.script_modified;
+    let script = Script { py, runtime, interpreter, path: request.script, resource, found };
     let look = Look { changes: has(RELOADING), asks: !has(AGAIN), holds: !has(ONCE) };
     script.logged(script.current(look))
 }
 
 /// Loads a script that no request has asked for yet.
 pub fn import(py: Py, runtime: &Runtime, interpreter: &Interpreter, path: &[u8]) -> Imported {
-    let script = Script { py, runtime, interpreter, path, resource: path };
+    let script = Script { py, runtime, interpreter, path, resource: path, found: None };
     let look = Look { changes: false, asks: false, holds: false };
     match script.logged(script.current(look)) {
         Loaded::Namespace(_) => Imported::Loaded,
@@ -164,6 +165,8 @@ struct Script<'a> {
     path: &'a [u8],
     /// What `reload_required` is asked about.
     resource: &'a [u8],
+    /// When the file was modified, where somebody has just looked.
+    found: Option<i64>,
 }
 
 impl Script<'_> {
@@ -173,7 +176,7 @@ impl Script<'_> {
         let names = &self.interpreter.objects(self.py).scripts;
         let name = names.module(self.py, self.path, self.runtime.config())?;
         let seen = self.namespace(&name)?;
-        let first = self.decide(seen.as_ref(), look)?;
+        let first = self.decide(seen.as_ref(), look, self.found)?;
         if let (Decision::Use, Some(namespace)) = (first, &seen) {
             return Ok(Loaded::Namespace(namespace.clone()));
         }
@@ -182,7 +185,7 @@ impl Script<'_> {
         // An application that has asked to be reloaded is not asked twice.
         let decision = match first {
             Decision::Reload if is_same(seen.as_ref(), now.as_ref()) => first,
-            _ => self.decide(now.as_ref(), look)?,
+            _ => self.decide(now.as_ref(), look, None)?,
         };
         let Some(namespace) = now else { return self.execute(&name, "Loading") };
         match decision {
@@ -243,13 +246,19 @@ impl Script<'_> {
         self.module(name)?.map(|module| module.namespace()).transpose()
     }
 
-    fn decide(&self, namespace: Option<&Object>, look: Look) -> PyResult<Decision> {
+    fn decide(
+        &self,
+        namespace: Option<&Object>,
+        look: Look,
+        found: Option<i64>,
+    ) -> PyResult<Decision> {
         let Some(namespace) = namespace else { return Ok(Decision::Load) };
         let Some(loaded) = self.loaded_time(namespace)? else { return Ok(Decision::Unmarked) };
         if !look.changes {
             return Ok(Decision::Use);
         }
-        let unchanged = modified(self.path).is_ok_and(|modified| modified == loaded);
+        let found = found.map_or_else(|| modified(self.path), Ok);
+        let unchanged = found.is_ok_and(|modified| modified == loaded);
         if !unchanged || look.asks && self.wants_reload(namespace)? {
             return Ok(Decision::Reload);
         }
@@ -367,8 +376,7 @@ fn is_same(one: Option<&Object>, other: Option<&Object>) -> bool {
 
 /// Modification time in microseconds since the epoch.
 fn modified(path: &[u8]) -> std::io::Result<i64> {
-    let modified = std::fs::metadata(OsStr::from_bytes(path))?.modified()?;
-    Ok(modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64))
+    Ok(file_us(std::fs::metadata(OsStr::from_bytes(path))?.modified()?))
 }
 
 #[cfg(test)]

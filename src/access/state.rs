@@ -162,5 +162,6 @@ fn route(r: Request, conf: &'static LocationConf) -> Route {
         // SAFETY: lives as long as the request.
         path_info: collapse(unsafe { bytes(&r.get().uri) }),
         handled: None,
+        modified: None,
     })
 }

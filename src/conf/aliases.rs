@@ -104,6 +104,12 @@ impl Inherited {
 }
 
 impl Aliases {
+    /// Those of this level and of the levels around it.
+    pub fn all(&self) -> impl Iterator<Item = &Alias> {
+        let inherited = self.inherited.iter().flat_map(|outer| &outer.declared.aliases);
+        self.own.aliases.iter().chain(inherited).map(|alias| &**alias)
+    }
+
     /// Takes over what the level around this one has. `outer_root` and `root` are where files are
     /// at the two levels; an alias of the `http` level counts as one of the server's.
     pub fn merge(&mut self, outer: &Aliases, outer_root: *const u8, root: *const u8) {

@@ -1,5 +1,6 @@
 //! What is configured for the whole server.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use nginx_sys::{
@@ -37,6 +38,8 @@ pub struct MainConf {
     pub socket_prefix: Option<PathBuf>,
     pub daemon_executable: Option<PathBuf>,
     pub embedded_threads: ngx_int_t,
+    /// Directives that have no effect on a script, and its place, as far as that has been said.
+    pub useless: BTreeSet<(&'static str, String)>,
     /// No application may run in the workers.
     pub restrict_embedded: ngx_flag_t,
     pub python: PythonSettings,
@@ -89,6 +92,7 @@ impl Default for MainConf {
             socket_prefix: None,
             daemon_executable: None,
             embedded_threads: crate::ffi::UNSET,
+            useless: BTreeSet::new(),
             restrict_embedded: crate::ffi::UNSET,
             python: PythonSettings::default(),
             server_metrics: crate::ffi::UNSET,
@@ -148,8 +152,22 @@ impl GroupDefinition {
 }
 
 impl MainConf {
+    /// Threads of the embedded host that run applications; 0: the event loop's own thread does.
     pub fn embedded_threads(&self) -> u16 {
         u16::try_from(self.embedded_threads).unwrap_or(DEFAULT_THREADS)
+    }
+
+    /// Whether applications run on the event loop's own thread in embedded mode.
+    pub fn runs_inline(&self) -> bool {
+        self.embedded_threads() == 0
+    }
+
+    /// Slots of the embedded host: its threads; or one for hooks, and one for the event loop's thread.
+    pub fn embedded_slots(&self) -> u16 {
+        match self.embedded_threads() {
+            0 => 2,
+            threads => threads,
+        }
     }
 
     /// The index of a group.

@@ -57,10 +57,10 @@ pub fn cmd_embedded_threads(cf: Conf, conf: &mut MainConf) -> Result<(), ConfigE
     }
     let value = cf.word(1)?;
     match value.parse::<u16>() {
-        Ok(threads) if (1..=1024).contains(&threads) => conf.embedded_threads = threads as isize,
+        Ok(threads) if threads <= 1024 => conf.embedded_threads = threads as isize,
         _ => {
             return Err(cf.error(format_args!(
-                "has invalid value \"{value}\": must be a number from 1 to 1024"
+                "has invalid value \"{value}\": must be a number from 0 to 1024"
             )))
         }
     }

@@ -164,6 +164,12 @@ impl Dispatcher {
         }
     }
 
+    /// A lease for a request that does not wait for one.
+    pub fn lease_at_once(&self, place: Place) -> Option<Lease> {
+        let (leases, group) = self.leases(place)?;
+        leases.lease(group, self.worker)
+    }
+
     /// Gives a slot back, and wakes a worker that waits for one.
     pub fn release(&self, place: Place, lease: Lease) {
         let Some((leases, _)) = self.leases(place) else { return };

@@ -1,8 +1,7 @@
 //! The host inside this worker.
 
 use std::cell::{OnceCell, RefCell};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,24 +13,21 @@ use ngx::log::ngx_cycle_log;
 use ngx::ngx_log_error;
 use ngx_wsgi_host::clock::now_us;
 use ngx_wsgi_host::config::RuntimeConfig;
-use ngx_wsgi_host::log::{Level, Sink};
+use ngx_wsgi_host::exchange::Exchange;
+use ngx_wsgi_host::log::Level;
 use ngx_wsgi_host::scoreboard::{Leases, ProcessState, Reports};
-use ngx_wsgi_host::server::Embedded;
+use ngx_wsgi_host::server::{Embedded, Serve};
 use ngx_wsgi_host::supervisor::LogPipe;
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use ngx_wsgi_host::wire::{Outcome, Request};
 
+use super::log_queue::LogQueue;
 use crate::conf::MainConf;
 use crate::ffi::fork::withhold;
 use crate::ffi::{
-    close_connection, code, core_conf, guard, log_level, worker_count, worker_index, write_text,
-    Redirected, Watched,
+    close_connection, code, core_conf, guard, worker_count, worker_index, write_text, Redirected,
+    Watched,
 };
 use crate::master::Seat;
-
-/// Lines that wait to be written before whoever logs more has to wait.
-const LINES_AHEAD: usize = 1000;
-/// Lines that are written before nginx turns to its other events.
-const LINES_AT_ONCE: usize = 100;
 
 /// How long a worker that ends gracefully waits for Python to finish.
 const GRACE: Duration = Duration::from_secs(5);
@@ -49,6 +45,8 @@ pub struct EmbeddedHost {
     pub group: usize,
     log: Option<LogQueue>,
     stderr: RefCell<Option<Stderr>>,
+    /// What the event thread runs requests with, where it does that itself.
+    own: RefCell<Option<Box<dyn Serve>>>,
 }
 
 thread_local! {
@@ -66,7 +64,10 @@ pub fn host(conf: &MainConf) -> Option<&'static EmbeddedHost> {
 pub fn start_early(conf: &MainConf) {
     let may_be_used = conf.restrict_embedded != 1 || conf.has_hooks;
     if !conf.imports.of("").is_empty() || !conf.python.is_lazy() && may_be_used {
-        host(conf);
+        let host = host(conf);
+        if let Some(host) = host.filter(|_| conf.runs_inline()) {
+            host.prepare();
+        }
     }
 }
 
@@ -86,20 +87,30 @@ fn start(conf: &MainConf) -> Option<&'static EmbeddedHost> {
 }
 
 fn try_start(conf: &MainConf) -> Result<EmbeddedHost, Box<dyn std::error::Error>> {
-    let log = LogQueue::install();
+    let log = LogQueue::install(on_log_lines);
     reset_sigchld();
-    let threads = conf.embedded_threads();
+    let (threads, slots) = (conf.embedded_threads(), conf.embedded_slots());
     let shared = conf.generation.as_ref().and_then(|generation| generation.embedded.as_ref());
     let Seat { leases, group, reports } = match shared.and_then(|board| board.seat(worker_index()))
     {
         Some(seat) => seat,
-        None => Seat::alone(threads)?,
+        None => Seat::alone(slots)?,
     };
     leases.begin(group, 0);
     leases.introduce(group, 0, std::process::id(), now_us());
     leases.set_state(group, 0, ProcessState::Ready);
     let host = Embedded::start(runtime_config(conf), threads, reports)?;
-    Ok(EmbeddedHost { host, leases, group, log, stderr: RefCell::new(Stderr::install()) })
+    // Nobody would read the pipe while an application holds the event thread up, which may be waiting
+    // for a child that writes to it.
+    let stderr = if conf.runs_inline() { None } else { Stderr::install() };
+    Ok(EmbeddedHost {
+        host,
+        leases,
+        group,
+        log,
+        stderr: RefCell::new(stderr),
+        own: RefCell::default(),
+    })
 }
 
 fn runtime_config(conf: &MainConf) -> RuntimeConfig {
@@ -118,7 +129,8 @@ fn runtime_config(conf: &MainConf) -> RuntimeConfig {
         python_path: conf.python.path.clone().unwrap_or_default(),
         python_eggs: conf.python.eggs.clone(),
         switch_interval: conf.python.switch_interval,
-        threads: conf.embedded_threads(),
+        // One at a time is what a single thread does, too.
+        threads: conf.embedded_threads().max(1),
         processes: u16::try_from(workers).unwrap_or(u16::MAX),
         multiprocess: workers > 1,
         imports: conf.imports.of(""),
@@ -162,12 +174,25 @@ impl EmbeddedHost {
 }
 
 impl EmbeddedHost {
+    /// Runs a request on the calling thread, the event loop's, which is held up until it is over. `None`
+    /// when that is inside another one.
+    pub fn serve(&self, request: &Request<'_>, exchange: &Arc<dyn Exchange>) -> Option<Outcome> {
+        let mut own = self.own.try_borrow_mut().ok()?;
+        let _held_up = self.log.as_ref().map(LogQueue::hold_up);
+        let own = own.get_or_insert_with(|| self.host.serve_here());
+        Some(own.serve(request, exchange))
+    }
+
+    /// Waits for Python, so that no request has to.
+    fn prepare(&self) {
+        let _held_up = self.log.as_ref().map(LogQueue::hold_up);
+        self.own.borrow_mut().get_or_insert_with(|| self.host.serve_here());
+    }
+
     /// Writes what has been logged so far.
     fn drain_logs(&self) {
-        for _ in 0..=LINES_AHEAD / LINES_AT_ONCE {
-            if self.log.as_ref().is_none_or(|log| log.drain() == 0) {
-                break;
-            }
+        if let Some(log) = &self.log {
+            log.drain_all();
         }
         if let Some(stderr) = &mut *self.stderr.borrow_mut() {
             Redirected::reading(|| stderr.pipe.read(log_stderr));
@@ -213,6 +238,10 @@ pub fn stop(at_once: bool) -> bool {
     HOST.with(|host| match host.get() {
         Some(Some(host)) => {
             let until = Instant::now() + if at_once { HURRY } else { GRACE };
+            // This thread's part in Python ends before Python does.
+            let held_up = host.log.as_ref().map(LogQueue::hold_up);
+            drop(host.own.take());
+            drop(held_up);
             loop {
                 let left = until.saturating_duration_since(Instant::now());
                 let stopped = host.host.stop(left.min(SLICE));
@@ -228,62 +257,6 @@ pub fn stop(at_once: bool) -> bool {
         }
         _ => true,
     })
-}
-
-/// Lines that host threads log outside requests, on their way to nginx's log: only the event thread
-/// may write to that.
-struct LogQueue {
-    lines: Receiver<(Level, String)>,
-    wakeup: Arc<EventFd>,
-    watched: OnceCell<Watched>,
-}
-
-struct QueueSink {
-    lines: SyncSender<(Level, String)>,
-    wakeup: Arc<EventFd>,
-}
-
-impl Sink for QueueSink {
-    fn line(&self, level: Level, text: &str) {
-        // Waits while the queue is full: an application that floods the log slows down, not nginx.
-        if self.lines.send((level, text.to_owned())).is_ok() {
-            // A full counter has woken the event thread already.
-            let _ = self.wakeup.write(1);
-        }
-    }
-}
-
-impl LogQueue {
-    fn install() -> Option<LogQueue> {
-        let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()?;
-        let watched_fd = wakeup.as_fd().try_clone_to_owned().ok()?;
-        let wakeup = Arc::new(wakeup);
-        let (sender, lines) = sync_channel(LINES_AHEAD);
-        let log = ngx_cycle_log().as_ptr();
-        let sink = QueueSink { lines: sender, wakeup: Arc::clone(&wakeup) };
-        ngx_wsgi_host::log::install(Box::new(sink), Level::from_number(log_level(log)));
-        let queue = LogQueue { lines, wakeup, watched: OnceCell::new() };
-        let watched = Watched::new(watched_fd, on_log_lines, std::ptr::null_mut::<()>(), log)?;
-        // A fresh cell is empty.
-        let _ = queue.watched.set(watched);
-        Some(queue)
-    }
-
-    /// Writes some of the lines that are there; returns how many.
-    fn drain(&self) -> usize {
-        let _ = self.wakeup.read();
-        let log = ngx_cycle_log().as_ptr();
-        let mut written = 0;
-        for (level, text) in self.lines.try_iter().take(LINES_AT_ONCE) {
-            write_text(level, log, &text);
-            written += 1;
-        }
-        if written == LINES_AT_ONCE {
-            // There may be more; other events come first.
-            let _ = self.wakeup.write(1);
-        }
-        written
-    }
 }
 
 /// What C code and child processes write to standard error.

@@ -14,7 +14,7 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::clock::now_us;
 
 use super::frames::FrameReader;
-use super::{body, dispatch_script, request, response, Clock, Exchange, Target};
+use super::{body, dispatch_script, inline, request, response, Clock, Exchange, Target};
 use crate::conf::{GroupDefinition, LocationConf, MainConf};
 use crate::dispatch::Place;
 use crate::ffi::{code, guard, pid, str_of, text, Request, Timer};
@@ -61,6 +61,9 @@ impl Refusal {
     }
 }
 
+/// What nginx calls when it has read a request's body.
+type OnBody = unsafe extern "C" fn(*mut ngx_http_request_t);
+
 /// nginx's content handler of a request that an alias has taken.
 ///
 /// # Safety
@@ -85,7 +88,7 @@ pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_
 /// Passes a request on to where it goes. Returns what a content handler returns.
 pub fn pass(r: Request, target: Target) -> ngx_int_t {
     match prepare(r, target) {
-        Ok(()) => read_body(r),
+        Ok(on_body) => read_body(r, on_body),
         Err(refusal) => refuse(r, &refusal),
     }
 }
@@ -114,7 +117,8 @@ fn target(r: Request) -> Result<Target, Refusal> {
     Ok(Target::configured(r, main, conf, mapped.options(), route))
 }
 
-fn prepare(r: Request, mut target: Target) -> Result<(), Refusal> {
+/// Makes what the request goes its way with; returns what begins with its body.
+fn prepare(r: Request, mut target: Target) -> Result<OnBody, Refusal> {
     let (conf, main) = confs(r);
     let place = place(r, main, conf, &target.process_group)?;
     let group = match place {
@@ -132,6 +136,10 @@ fn prepare(r: Request, mut target: Target) -> Result<(), Refusal> {
         return Err(Refusal::Memory);
     }
     let upstream = upstream_conf(r, group).ok_or(Refusal::Memory)?;
+    if place == Place::Embedded && main.runs_inline() {
+        inline::prepare(r, upstream).ok_or(Refusal::Memory)?;
+        return Ok(inline::on_body);
+    }
     make_upstream(r, upstream)?;
     #[cfg(ngx_feature = "http_cache")]
     // SAFETY: the upstream was made; the main configuration lives as long as the cycle.
@@ -140,7 +148,7 @@ fn prepare(r: Request, mut target: Target) -> Result<(), Refusal> {
         (*r.upstream()).caches = std::ptr::addr_of_mut!((*main).caches);
         (*r.upstream()).create_key = Some(super::cache::create_key);
     }
-    Ok(())
+    Ok(body_read)
 }
 
 /// What a group demands of a script, and how its processes see it.
@@ -296,9 +304,9 @@ fn make_upstream(r: Request, conf: NonNull<ngx_http_upstream_conf_t>) -> Result<
     Ok(())
 }
 
-fn read_body(r: Request) -> ngx_int_t {
+fn read_body(r: Request, on_body: OnBody) -> ngx_int_t {
     // SAFETY: a live request; the handler is called now or when the body has been read.
-    let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(body_read)) };
+    let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(on_body)) };
     if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
         rc
     } else {

@@ -79,6 +79,23 @@ fn keeps_body(r: Request) -> bool {
 }
 
 fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option<Vec<u8>> {
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    let flags = flag(!has_body, NO_BODY) | flag(once, ONCE) | flag(needs_bytes(r), NO_FILE);
+    let asked = environ::Asked {
+        whole: r.get().method == NGX_HTTP_HEAD as usize && !exchange.head_only,
+        for_cache: cache::is_cacheable(r),
+    };
+    encode_for(r, exchange, flags, &asked)
+}
+
+/// The REQUEST frame, with `flags` besides those that follow from the configuration. `None`: it is over
+/// the wire's limit, which was logged.
+pub fn encode_for(
+    r: Request,
+    exchange: &Exchange,
+    flags: u8,
+    asked: &environ::Asked,
+) -> Option<Vec<u8>> {
     let target = &exchange.target;
     let flag = |on: bool, bit: u8| if on { bit } else { 0 };
     // SAFETY: this module's configurations of the request.
@@ -87,12 +104,10 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
         (&*r.location_conf::<LocationConf>(module), &*r.main_conf::<MainConf>(module))
     };
     let mut encoder = RequestEncoder::new(&wire::Target {
-        flags: flag(!has_body, NO_BODY)
-            | flag(once, ONCE)
+        flags: flags
             | flag(target.reloading, RELOADING)
             | flag(conf.ignore_activity == 1, QUIET)
-            | flag(exchange.head_only, HEAD_ONLY)
-            | flag(needs_bytes(r), NO_FILE),
+            | flag(exchange.head_only, HEAD_ONLY),
         id: exchange.id,
         start_us: exchange.start_us,
         queue_us: exchange.queue_us,
@@ -101,11 +116,7 @@ fn encode(r: Request, exchange: &Exchange, has_body: bool, once: bool) -> Option
         script: &target.route.script,
         callable: &target.callable,
     });
-    let asked = environ::Asked {
-        whole: r.get().method == NGX_HTTP_HEAD as usize && !exchange.head_only,
-        for_cache: cache::is_cacheable(r),
-    };
-    environ::encode(r, conf, main.neighbours.as_ref()?, target, &asked, &mut encoder);
+    environ::encode(r, conf, main.neighbours.as_ref()?, target, asked, &mut encoder);
     match encoder.finish() {
         Ok(frame) => Some(frame),
         Err(error) => {

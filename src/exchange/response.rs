@@ -17,9 +17,9 @@ use super::frames::Piece;
 use super::Exchange;
 use crate::ffi::{now_msec, text, write_text, Request};
 
-pub use file::PassedFile;
+pub use file::{pass as pass_file, prepare as prepare_file, PassedFile};
 pub use filter::{direct_filter, filter_init, pipe_filter};
-pub use head::process_header;
+pub use head::{process_header, read as read_head, take_over, Treatment};
 
 /// Most reads for the last lines of an exchange that is broken off.
 const LAST_READS: usize = 16;

@@ -1,6 +1,6 @@
 //! A request as this module sees it.
 
-use std::ffi::c_uint;
+use std::ffi::{c_uint, CStr};
 use std::ptr::NonNull;
 
 use nginx_sys::{
@@ -11,6 +11,8 @@ use nginx_sys::{
     ngx_log_t, ngx_module_t, ngx_pool_cleanup_add, ngx_pool_t, ngx_post_event, ngx_posted_events,
     ngx_str_t, ngx_table_elt_t,
 };
+
+use nix::errno::Errno;
 
 use super::{bindings, bytes};
 
@@ -86,6 +88,31 @@ impl Request {
         }
     }
 
+    /// Lets it have one part at a time only.
+    pub fn allow_single_range(self) {
+        // SAFETY: as for the flags.
+        unsafe {
+            (*self.0.as_ptr().cast::<bindings::ngx_http_request_s>()).set_single_range(1 as c_uint);
+        }
+    }
+
+    /// Whether nginx compares the response with what the client has already.
+    pub fn compare_with_client(self, compares: bool) {
+        // SAFETY: as for the flags.
+        unsafe {
+            let r = &mut *self.0.as_ptr().cast::<bindings::ngx_http_request_s>();
+            r.set_disable_not_modified(c_uint::from(!compares));
+        }
+    }
+
+    /// Closes the client's connection behind the response.
+    pub fn forbid_keepalive(self) {
+        // SAFETY: as for the flags.
+        unsafe {
+            (*self.0.as_ptr().cast::<bindings::ngx_http_request_s>()).set_keepalive(0 as c_uint);
+        }
+    }
+
     /// Bytes a second at which the client is served, 0 without a limit, and whether that is final:
     /// nginx looks into its configuration otherwise.
     pub fn limit_rate(self) -> (usize, bool) {
@@ -132,6 +159,20 @@ impl Request {
         unsafe { (*self.as_ptr()).read_event_handler = Some(ngx_http_block_reading) };
     }
 
+    /// Whether the client has closed its connection, as far as that shows without reading what it has sent.
+    pub fn client_has_gone(self) -> bool {
+        // SAFETY: a live request's connection has an open descriptor; one byte has room.
+        let peeked = unsafe {
+            let (mut byte, flags) = (0u8, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+            libc::recv((*self.connection()).fd, std::ptr::addr_of_mut!(byte).cast(), 1, flags)
+        };
+        match peeked {
+            0 => true,
+            -1 => !matches!(Errno::last(), Errno::EAGAIN | Errno::EINTR),
+            _ => false,
+        }
+    }
+
     /// The client's connection.
     pub fn connection(self) -> *mut ngx_connection_t {
         self.get().connection
@@ -161,6 +202,12 @@ impl Request {
                 ctx.current_request = self.as_ptr();
             }
         }
+    }
+
+    /// Sets what log lines say nginx is doing ("while ...").
+    pub fn set_action(self, action: &'static CStr) {
+        // SAFETY: a request's connection has its log; nginx does not write through the pointer.
+        unsafe { (*self.log()).action = action.as_ptr().cast_mut().cast() };
     }
 
     /// The request's pool.

@@ -141,7 +141,7 @@ impl Generation {
 
     /// One without daemons so far.
     pub fn new(conf: &MainConf, cycle: &ngx_cycle_t, core: &ngx_core_conf_t) -> Self {
-        let board = EmbeddedBoard::create(worker_count(core), conf.embedded_threads());
+        let board = EmbeddedBoard::create(worker_count(core), conf.embedded_slots());
         if let Err(error) = &board {
             ngx_log_error!(nginx_sys::NGX_LOG_ALERT, cycle.log, "wsgi: {error}");
         }

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use ngx_wsgi_host::clock::file_us;
 use thiserror::Error;
 
 /// A script and how the URL divides at it.
@@ -15,6 +16,8 @@ pub struct Script<'a> {
     pub path: Cow<'a, [u8]>,
     /// How much of the rest of the URL belongs to SCRIPT_NAME: 0 for a file target.
     pub taken: usize,
+    /// When the file was modified, microseconds since the epoch.
+    pub modified: Option<i64>,
 }
 
 /// There is no script to run (mod_wsgi semantics a.8).
@@ -51,7 +54,8 @@ pub fn find<'a>(target: &'a [u8], rest: &[u8]) -> Result<Script<'a>, NoScript> {
                     Cow::Borrowed(_) => Cow::Borrowed(target),
                     Cow::Owned(path) => Cow::Owned(path.into_os_string().into_vec()),
                 };
-                return Ok(Script { path, taken });
+                let modified = found.modified().ok().map(file_us);
+                return Ok(Script { path, taken, modified });
             }
             Ok(_) => {}
             Err(error)

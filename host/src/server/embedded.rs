@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
 
 use super::host::{Host, HostConfig};
-use super::serve::with_python;
-use crate::config::RuntimeConfig;
-use crate::python::Runtime;
+use super::serve::{with_python, Serve};
+use crate::config::{ConnectionConfig, RuntimeConfig};
+use crate::python::{Runtime, StartError};
 use crate::scoreboard::{Progress, Reports};
 use crate::succession::ScriptIn;
 
@@ -21,6 +21,13 @@ const STACK: usize = 8 << 20;
 
 /// How long request threads that were started during a stop may take to notice it.
 const LATE_THREADS: Duration = Duration::from_secs(10);
+
+/// Seconds that the thread for hooks may make no progress with an answer where requests run on the
+/// event loop's own thread: that one may wait for what this one holds, and nothing is read meanwhile.
+const HOOK_TIMEOUT: u32 = 10;
+
+/// The number of the caller's own thread where it runs the requests; the others follow.
+const OWN_THREAD: u32 = 1;
 
 /// The embedded host. Its threads block all signals, so that nginx's reach its event loop; dropping
 /// it without [`Self::stop`] leaves Python running.
@@ -41,6 +48,8 @@ enum Phase {
 struct Life {
     phase: Mutex<Phase>,
     changed: Condvar,
+    /// Python, once the scripts to import have been loaded, or why there is none.
+    python: OnceLock<Result<Arc<Runtime>, StartError>>,
 }
 
 impl Embedded {
@@ -48,18 +57,30 @@ impl Embedded {
     /// threads behind it, which report what they are at. Returns before Python is up; requests wait
     /// for all of it, and are failed when Python does not come up.
     ///
+    /// With 0 threads the caller runs requests itself, with what [`Self::serve_here`] gives; one thread
+    /// is there for connections all the same.
+    ///
     /// # Errors
     ///
     /// When the kernel refuses descriptors or the thread.
     pub fn start(config: RuntimeConfig, threads: u16, reports: Arc<Reports>) -> io::Result<Self> {
-        let threads = threads.max(1);
         reports.enter(0, std::process::id());
-        let host = Arc::new(Host::new(HostConfig::new(threads, reports))?);
-        let life = Arc::new(Life { phase: Mutex::new(Phase::Running), changed: Condvar::new() });
+        let mut host = HostConfig::new(threads.max(1), reports);
+        if threads == 0 {
+            host.connections =
+                ConnectionConfig { timeout: Some(HOOK_TIMEOUT), ..ConnectionConfig::default() };
+        }
+        let host = Arc::new(Host::new(host)?);
+        let life = Arc::new(Life {
+            phase: Mutex::new(Phase::Running),
+            changed: Condvar::new(),
+            python: OnceLock::new(),
+        });
         let main = {
             let (host, life) = (Arc::clone(&host), Arc::clone(&life));
             let builder = thread::Builder::new().name("wsgi-main".into()).stack_size(STACK);
-            without_signals(|| builder.spawn(move || run(config, &host, &life)))?
+            let first = if threads == 0 { OWN_THREAD + 1 } else { OWN_THREAD };
+            without_signals(|| builder.spawn(move || run(config, &host, &life, first)))?
         };
         Ok(Embedded { host, life, main: Mutex::new(Some(main)) })
     }
@@ -74,6 +95,16 @@ impl Embedded {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
         self.host.adopt(ours)?;
         Ok(theirs)
+    }
+
+    /// What the calling thread serves requests with itself. Waits until Python is up and the scripts to
+    /// import are loaded. Has to be dropped on the same thread before [`Self::stop`].
+    pub fn serve_here(&self) -> Box<dyn Serve> {
+        let starting = |_: &mut Phase| self.life.python.get().is_none();
+        let waited = self.life.changed.wait_while(self.life.phase(), starting);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let ended = || Err(StartError("its thread has ended".to_owned()));
+        with_python(self.life.python.get().cloned().unwrap_or_else(ended))(OWN_THREAD)
     }
 
     /// What the request threads are at.
@@ -112,6 +143,13 @@ impl Life {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_up(&self, python: Result<Arc<Runtime>, StartError>) {
+        let _phase = self.phase();
+        // Set once, by the only thread that does.
+        let _ = self.python.set(python);
+        self.changed.notify_all();
+    }
+
     fn wait_for_stop(&self) {
         let wait = self.changed.wait_while(self.phase(), |phase| *phase == Phase::Running);
         drop(wait.unwrap_or_else(PoisonError::into_inner));
@@ -123,8 +161,8 @@ impl Life {
     }
 }
 
-/// Python's main thread.
-fn run(config: RuntimeConfig, host: &Host, life: &Life) {
+/// Python's main thread. The request threads are counted from `first`.
+fn run(config: RuntimeConfig, host: &Host, life: &Life, first: u32) {
     let runtime = Runtime::start(config);
     if let Err(error) = &runtime {
         tracing::error!(level = 2u64, "{error}");
@@ -135,9 +173,11 @@ fn run(config: RuntimeConfig, host: &Host, life: &Life) {
             runtime.import(script);
         });
     }
+    life.is_up(runtime.clone());
     if *life.phase() == Phase::Running {
         host.reports().set_progress(host.process(), Progress::Serving);
-        if let Err(error) = host.spawn(with_python(runtime.clone())) {
+        let serve = with_python(runtime.clone());
+        if let Err(error) = host.spawn(move |id| serve(id + first - 1)) {
             tracing::error!(level = 2u64, "cannot start request threads: {error}");
         }
     }

@@ -187,6 +187,9 @@ pub struct Request<'a> {
     pub script: &'a [u8],
     /// Name of the callable in the script.
     pub callable: &'a [u8],
+    /// When the script was modified, microseconds since the epoch; not on the wire: known only to who has
+    /// looked in this very process.
+    pub script_modified: Option<i64>,
     environ: Vec<Entry<'a>>,
     /// First values of well-known names, by position.
     known: [Option<&'a [u8]>; key::WELL_KNOWN.len()],
@@ -363,6 +366,7 @@ impl<'a> Request<'a> {
             application_group: fields.bytes("application group")?,
             script: fields.bytes("script")?,
             callable: fields.bytes("callable")?,
+            script_modified: None,
             environ: Vec::with_capacity(USUAL),
             known: [None; key::WELL_KNOWN.len()],
         };

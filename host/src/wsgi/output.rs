@@ -88,22 +88,19 @@ impl Output {
     /// The Content-Length that the application has announced.
     pub fn length(&self, py: Py) -> PyResult<Option<u64>> {
         let state = self.state();
-        let values = state.head.iter().flat_map(|head| &head.headers);
-        let mut lengths = values.filter(|header| is_length(header)).map(|(_, value)| value.clone());
-        let value = lengths.next_back();
-        drop(lengths);
-        drop(state);
-        let Some(value) = value else { return Ok(None) };
-        let digits = std::str::from_utf8(without_sign(&value)).ok();
+        let mut headers = state.head.iter().flat_map(|head| &head.headers);
+        let Some((_, value)) = headers.rfind(|header| is_length(header)) else {
+            return Ok(None);
+        };
+        let digits = std::str::from_utf8(without_sign(value)).ok();
         let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        match digits.and_then(|text| text.parse().ok()) {
-            Some(length) => Ok(Some(length)),
-            None => {
-                let shown = py.latin1(&value)?.repr()?;
-                let message = format!("invalid Content-Length header value: {shown}");
-                Err(py.raise(Kind::Value, &message))
-            }
+        if let Some(length) = digits.and_then(|text| text.parse().ok()) {
+            return Ok(Some(length));
         }
+        let value = value.clone();
+        drop(state);
+        let shown = py.latin1(&value)?.repr()?;
+        Err(py.raise(Kind::Value, &format!("invalid Content-Length header value: {shown}")))
     }
 
     /// Announces a Content-Length where the application has not.
@@ -250,6 +247,9 @@ fn without_sign(value: &[u8]) -> &[u8] {
 
 fn normalize_lengths(headers: &mut [(Vec<u8>, Vec<u8>)]) {
     for header in headers.iter_mut().filter(|header| is_length(header)) {
-        header.1 = without_sign(&header.1).to_vec();
+        let plain = without_sign(&header.1);
+        if plain.len() != header.1.len() {
+            header.1 = plain.to_vec();
+        }
     }
 }

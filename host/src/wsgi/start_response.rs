@@ -217,7 +217,7 @@ fn header(py: Py, item: &Object) -> PyResult<(Vec<u8>, Vec<u8>)> {
         return fail(Kind::Value, &message);
     };
     let name = native(py, name)?;
-    let value = native(py, value)?;
+    let mut value = native(py, value)?;
     if name.is_empty() {
         return fail(Kind::Value, "header name is empty");
     }
@@ -232,5 +232,6 @@ fn header(py: Py, item: &Object) -> PyResult<(Vec<u8>, Vec<u8>)> {
     }
     // What nginx cannot put on the wire ends the value, as it does in mod_wsgi.
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    Ok((name, value[..end].to_vec()))
+    value.truncate(end);
+    Ok((name, value))
 }

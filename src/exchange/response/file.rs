@@ -28,7 +28,12 @@ impl PassedFile {
         let span = Span::decode(payload)?;
         let fd = descriptor.ok_or(BadFrame::NoDescriptor(Kind::File))?;
         span.check(fd.as_fd()).map_err(|unfit| BadFrame::File(Kind::File, unfit))?;
-        Ok(PassedFile { fd, span, is_static: flags & STATIC != 0, limit_rate: (0, false) })
+        Ok(PassedFile { is_static: flags & STATIC != 0, ..PassedFile::of(fd, span) })
+    }
+
+    /// A file that an application in this process has opened, and that fits.
+    pub fn of(fd: OwnedFd, span: Span) -> Self {
+        PassedFile { fd, span, is_static: true, limit_rate: (0, false) }
     }
 
     /// Whether nginx answers requests for ranges itself: not when the application says that there are

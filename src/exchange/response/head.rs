@@ -14,7 +14,7 @@ use nginx_sys::{
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{Head, Outcome};
 
-use super::{bad_frame, file, keep_alive, received, Step};
+use super::{bad_frame, file, keep_alive, received, PassedFile, Step};
 use crate::conf::LocationConf;
 use crate::dispatch::passes_on;
 use crate::exchange::{cache, serves_stale, Exchange};
@@ -164,7 +164,51 @@ fn passes_status(r: Request, exchange: &mut Exchange, status: u32) -> bool {
 
 /// Takes over status and headers of a RESPONSE frame.
 fn accept_head(r: Request, exchange: &mut Exchange, input: &[u8]) -> ngx_int_t {
-    let payload = exchange.frames.payload(input);
+    let head = match read(r, exchange.frames.payload(input)) {
+        Ok(head) => head,
+        Err(rc) => return rc,
+    };
+    let status = u32::from(head.status);
+    let treatment = Treatment::of(r, status);
+    if treatment == Treatment::Replaced {
+        exchange.overridden = intercept(r, head.status);
+        if exchange.overridden.is_none() {
+            return code::ERROR;
+        }
+    }
+    match take_over(r, exchange.file.as_mut(), &head, treatment) {
+        Some(bodyless) => exchange.bodyless = bodyless,
+        None => return code::ERROR,
+    }
+    if !r.cached() {
+        passes_status(r, exchange, status);
+    }
+    code::OK
+}
+
+/// What becomes of the body that comes with a status (`wsgi_error_override`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// It is sent.
+    Kept,
+    /// nginx's error page takes the response's place.
+    Replaced,
+    /// There is none, nor a page.
+    Emptied,
+}
+
+impl Treatment {
+    pub fn of(r: Request, status: u32) -> Self {
+        match overrides_errors(r) && status >= NGX_HTTP_BAD_REQUEST {
+            false => Treatment::Kept,
+            true if is_of_nginx(status) => Treatment::Emptied,
+            true => Treatment::Replaced,
+        }
+    }
+}
+
+/// Reads the payload of a RESPONSE frame, or says what `process_header` returns without one.
+pub fn read(r: Request, payload: &[u8]) -> Result<Head<'_>, ngx_int_t> {
     // SAFETY: the upstream has its configuration.
     let limit = unsafe { (*(*r.upstream()).conf).buffer_size };
     if payload.len() > limit {
@@ -174,24 +218,24 @@ fn accept_head(r: Request, exchange: &mut Exchange, input: &[u8]) -> ngx_int_t {
             "upstream sent too big header: {} bytes, \"wsgi_buffer_size\" is {limit}",
             payload.len()
         );
-        return code::INVALID_HEADER;
+        return Err(code::INVALID_HEADER);
     }
-    let head = match Head::decode(payload) {
-        Ok(head) => head,
-        Err(error) => {
-            bad_frame(r.log(), error);
-            return code::INVALID_HEADER;
-        }
-    };
+    Head::decode(payload).map_err(|error| {
+        bad_frame(r.log(), error);
+        code::INVALID_HEADER
+    })
+}
+
+/// Makes status and headers those of the upstream. Says whether the response has no body, whatever
+/// the application sends; `None`: nginx has no memory, or refuses a header.
+pub fn take_over(
+    r: Request,
+    mut file: Option<&mut PassedFile>,
+    head: &Head<'_>,
+    treatment: Treatment,
+) -> Option<bool> {
     let status = u32::from(head.status);
-    let replaced = overrides_errors(r) && status >= NGX_HTTP_BAD_REQUEST;
-    let emptied = replaced && is_of_nginx(status);
-    if replaced && !emptied {
-        exchange.overridden = intercept(r, head.status);
-        if exchange.overridden.is_none() {
-            return code::ERROR;
-        }
-    }
+    let emptied = treatment == Treatment::Emptied;
     let bodyless = emptied || status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED;
     for (name, value) in head.headers() {
         if emptied && name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-")) {
@@ -203,9 +247,7 @@ fn accept_head(r: Request, exchange: &mut Exchange, input: &[u8]) -> ngx_int_t {
             continue;
         }
         let accepts_ranges = name.eq_ignore_ascii_case(b"accept-ranges");
-        if accepts_ranges
-            && exchange.file.as_mut().is_some_and(|file| file.has_ranges(status, value))
-        {
+        if accepts_ranges && file.as_mut().is_some_and(|file| file.has_ranges(status, value)) {
             // nginx says so itself.
             continue;
         }
@@ -217,18 +259,16 @@ fn accept_head(r: Request, exchange: &mut Exchange, input: &[u8]) -> ngx_int_t {
         if internal {
             r.forget_body();
         }
-        if push_header(r, name, value).is_none() {
-            return code::ERROR;
-        }
+        push_header(r, name, value)?;
     }
-    if emptied && push_header(r, b"Content-Length", b"0").is_none() {
-        return code::ERROR;
+    if emptied {
+        push_header(r, b"Content-Length", b"0")?;
     }
     // SAFETY: a live upstream; the status line is copied into the request's pool.
     unsafe {
         // Only a number: nginx adds the phrase that it knows.
         let line = if head.status_line.len() > 3 { head.status_line } else { b"" };
-        let Some(line) = pool_copy(r.pool(), line) else { return code::ERROR };
+        let line = pool_copy(r.pool(), line)?;
         let u = &mut *r.upstream();
         u.headers_in.status_n = status as usize;
         u.headers_in.status_line = line;
@@ -238,11 +278,7 @@ fn accept_head(r: Request, exchange: &mut Exchange, input: &[u8]) -> ngx_int_t {
             }
         }
     }
-    exchange.bodyless = bodyless;
-    if !r.cached() {
-        passes_status(r, exchange, status);
-    }
-    code::OK
+    Some(bodyless)
 }
 
 /// `wsgi_error_override`.
