@@ -49,6 +49,11 @@ COST = {
     "slow-readers": [("granian", 0.75, 0.75)],
     "latency": [("granian", 0.75, 0.75)],
 }
+# The same without threads, where an application that never waits may cost little more than what it runs in.
+INLINE = {
+    "hello": [("nginx", 1.5)],
+    "flask": [("bjoern-alone", 1.15)],
+}
 # Ahead of Apache in every row.
 APACHE = {"daemon": "mod_wsgi-daemon", "embedded": "mod_wsgi-embedded"}
 
@@ -63,3 +68,4 @@ def limits_of(workload):
             yield Limit(workload, server, "granian", figure="p50_ms")
         if workload == "hello":
             yield from (Limit(workload, server, peer, None, "pss") for peer in ("uwsgi", "granian"))
+    yield from (Limit(workload, "inline", peer, most) for peer, most in INLINE.get(workload, []))

@@ -51,6 +51,7 @@ PEERS = {
     for peer in (
         behind_nginx("daemon", "ngx-wsgi, daemon", "daemon.conf", ours=True),
         behind_nginx("embedded", "ngx-wsgi, embedded", "embedded.conf", ours=True, embedded=True),
+        behind_nginx("inline", "ngx-wsgi, embedded, 0 threads", "inline.conf", ours=True, embedded=True),
         behind_nginx(
             "uwsgi",
             "nginx + uWSGI",
@@ -79,6 +80,12 @@ PEERS = {
             "proxy.conf",
             ("@venv@/bin/python", "@dir@/bjoern_server.py"),
             files=["bjoern_server.py"],
+        ),
+        Peer(
+            "bjoern-alone",
+            "bjoern alone (1 thread)",
+            read("bjoern_server.py"),
+            backend=("@venv@/bin/python", "@dir@/bjoern_server.py", "127.0.0.1", "@port@"),
         ),
         behind_nginx("nginx", "nginx itself", "reference.conf"),
     )

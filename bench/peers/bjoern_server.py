@@ -1,4 +1,7 @@
-"""Runs bjoern: one thread in each process, as many processes as every server has."""
+"""Runs bjoern: one thread in each process, as many processes as every server has.
+
+bjoern_server.py [ADDRESS PORT]: without these on the unix socket that nginx knows.
+"""
 
 import os
 import signal
@@ -10,7 +13,8 @@ sys.path.insert(0, "@applications@")
 
 from @application@ import application  # noqa: E402
 
-bjoern.listen(application, "unix:@dir@/socket", listen_backlog=1024)
+where = (sys.argv[1], int(sys.argv[2])) if sys.argv[1:] else ("unix:@dir@/socket",)
+bjoern.listen(application, *where, listen_backlog=1024)
 children = []
 for number in range(@processes@):
     child = os.fork()
