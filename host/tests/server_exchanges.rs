@@ -87,6 +87,82 @@ fn head_and_first_data_arrive_in_one_piece() {
     assert_eq!(client.frame().kind, Kind::End);
 }
 
+/// A host with connections on which requests for `paths` wait, and its clients.
+fn waiting(
+    paths: &[&str],
+    handler: impl Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync + 'static,
+) -> (Host, Vec<Client>) {
+    let host = Host::new(HostConfig::new(1, Arc::new(Reports::inherited(1).unwrap()))).unwrap();
+    let clients = paths.iter().map(|path| {
+        let mut client = client(&host);
+        client.ask(path);
+        client
+    });
+    let clients = clients.collect();
+    let handler: Arc<Handler> = Arc::new(handler);
+    host.spawn(move |_| -> Box<dyn Serve> {
+        let handler = Arc::clone(&handler);
+        Box::new(move |request: &Request<'_>, exchange: &Arc<dyn Exchange>| {
+            handler(request, exchange)
+        })
+    })
+    .unwrap();
+    (host, clients)
+}
+
+/// Answers after so long that other answers may join.
+fn answer_soon(exchange: &Arc<dyn Exchange>) -> Outcome {
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_micros(100) {
+        std::hint::spin_loop();
+    }
+    exchange.respond(200, b"200 OK", &[]).unwrap();
+    exchange.send_last(b"done").unwrap();
+    Outcome::Complete
+}
+
+#[test]
+fn responses_do_not_wait_for_a_request_that_takes_long() {
+    let (go, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let (_host, mut clients) = waiting(&["/a", "/b", "/c", "/long"], move |request, exchange| {
+        if request.get(b"REQUEST_URI") == Some(b"/long") {
+            let _ = gate.lock().unwrap().recv();
+        }
+        answer_soon(exchange)
+    });
+    let mut long = clients.pop().unwrap();
+    for client in &mut clients {
+        let answer = client.answer();
+        assert_eq!((&answer.body[..], answer.outcome), (&b"done"[..], Outcome::Complete));
+    }
+    go.send(()).unwrap();
+    assert_eq!(long.answer().body, b"done");
+}
+
+#[test]
+fn responses_that_leave_together_are_whole_and_their_connections_go_on() {
+    let paths = ["/"; 30];
+    let (host, mut clients) = waiting(&paths, |_, exchange| answer_soon(exchange));
+    for _ in 0..20 {
+        for client in &mut clients {
+            let answer = client.answer();
+            assert_eq!((&answer.body[..], answer.outcome), (&b"done"[..], Outcome::Complete));
+        }
+        clients.iter_mut().for_each(|client| client.ask("/"));
+    }
+    let draining = thread::spawn(move || host.drain(Some(LIMIT)));
+    for client in &mut clients {
+        // A request that has not been looked at yet does not keep GOAWAY back.
+        let kinds = std::iter::repeat_with(|| client.frame().kind).take(4);
+        let (goaway, answer): (Vec<_>, Vec<_>) = kinds.partition(|kind| *kind == Kind::GoAway);
+        assert_eq!(answer, [Kind::Response, Kind::Data, Kind::End]);
+        assert_eq!(goaway.len(), 1);
+    }
+    drop(clients);
+    assert!(draining.join().unwrap());
+}
+
 /// Hands a block over as one that the application yields.
 fn yield_block(exchange: &Arc<dyn Exchange>, block: &[u8]) {
     if exchange.gather(block) != Ok(true) {

@@ -28,12 +28,18 @@ impl<const N: usize> Text<N> {
     }
 }
 
+/// How many requests a process names beside those that its slots name. A thread may be at its next
+/// request, or further, while the end of one has not left: more than wait in the outbox.
+const RECENT: usize = 16;
+
 /// A process's part of the report.
 #[repr(C)]
 struct ProcessReport {
     pid: AtomicU32,
     progress: AtomicU32,
     requests: AtomicU64,
+    /// The last ones that were taken up.
+    recent: [AtomicU64; RECENT],
 }
 
 /// How far a process has come, as it says itself.
@@ -241,7 +247,9 @@ impl Reports {
         slot.started_us.store(taken.now_us, Ordering::Relaxed);
         slot.request.store(taken.request, Ordering::Relaxed);
         slot.active.store(1, Ordering::Release);
-        self.head(process).requests.fetch_add(1, Ordering::Relaxed);
+        let head = self.head(process);
+        let before = head.requests.fetch_add(1, Ordering::Relaxed);
+        head.recent[before as usize % RECENT].store(taken.request, Ordering::Release);
     }
 
     /// The thread's request is over, with a response of `sent` bytes.
@@ -303,10 +311,12 @@ impl Reports {
         })
     }
 
-    /// Whether the process has taken up this request, as the last one of any of its slots.
+    /// Whether the process has taken up this request, as the last one of any of its slots or as one of
+    /// its last ones.
     pub fn has_taken_up(&self, process: usize, request: u64) -> bool {
-        (0..self.threads)
-            .any(|thread| self.slot(process, thread).request.load(Ordering::Acquire) == request)
+        let last = (0..self.threads).map(|thread| &self.slot(process, thread).request);
+        let mut named = last.chain(&self.head(process).recent);
+        named.any(|named| named.load(Ordering::Acquire) == request)
     }
 }
 
@@ -332,6 +342,19 @@ mod tests {
         assert!(reports.running(0).is_empty() && !reports.is_running(0, 9));
         assert!(reports.has_taken_up(0, 9) && !reports.has_taken_up(0, 8));
         assert_eq!((reports.pid(0), reports.requests(0)), (42, 1));
+    }
+
+    #[test]
+    fn requests_whose_end_may_wait_are_still_named() {
+        let reports = Reports::inherited(1).unwrap();
+        reports.enter(0, 42);
+        let last = 100;
+        for request in 1..=last {
+            reports.take_up(0, 0, &taken(request, b"GET /"));
+            reports.lay_down(0, 0, 3_000, 12);
+        }
+        let named = (1..=last).filter(|request| reports.has_taken_up(0, *request));
+        assert!(named.eq(last - RECENT as u64 + 1..=last));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Connection {
         self.owner.fetch_update(Ordering::AcqRel, Ordering::Acquire, release) != Ok(CALLED)
     }
 
-    /// Whether an exchange is running; also while its thread is busy writing.
+    /// Whether an exchange is running or its end waits; also while its thread is busy writing.
     pub fn writer_is_open(&self) -> bool {
         self.try_writer().is_none_or(|writer| writer.is_open())
     }
@@ -135,7 +135,7 @@ impl Connection {
     /// Tells nginx to close the connection, unless an exchange is writing: its thread does it then.
     pub fn go_away(&self) {
         let Some(mut writer) = self.try_writer() else { return };
-        if !writer.is_open() && writer.go_away(&self.socket).is_err() {
+        if !writer.is_exchanging() && writer.go_away(&self.socket).is_err() {
             self.lose();
             self.socket.close();
         }

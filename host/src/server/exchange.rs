@@ -72,6 +72,19 @@ impl Served {
         self.connection.body().forget_file();
     }
 
+    /// Ends the exchange as a whole one, with an END that the outbox sends. Whether it has done so.
+    pub fn finish_gathered(&self) -> bool {
+        let Some(mut writer) = self.connection.try_writer() else { return false };
+        writer.posted = writer.posted || self.outbox.post(&self.connection);
+        let gathers = writer.posted && !self.connection.is_lost() && writer.end_gathered();
+        if gathers {
+            self.over.store(true, Ordering::Relaxed);
+            drop(writer);
+            self.connection.body().forget_file();
+        }
+        gathers
+    }
+
     /// Bytes of the response's body so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -256,6 +256,7 @@ impl Shared {
             match next {
                 _ if self.is_over() => return Wake::End,
                 None => {
+                    self.outbox.send_all();
                     if let Err(errno) = self.wait_for_events() {
                         tracing::error!(level = 2u64, "epoll_wait() failed: {}", errno.desc());
                         return Wake::End;
@@ -270,6 +271,11 @@ impl Shared {
                 },
             }
         }
+    }
+
+    /// Whether the thread will look at another request as soon as it is done with this one.
+    pub fn goes_on(&self, thread: usize) -> bool {
+        !self.is_draining() && !lock(&self.events).is_empty() && self.turn.is_led_by(thread)
     }
 
     fn wait_for_events(&self) -> Result<(), Errno> {
@@ -337,6 +343,7 @@ impl Shared {
             // The descriptor may live on in an application's handle, so epoll has to be told.
             let _ = self.epoll.delete(connection);
         }
+        connection.send_waiting();
         connection.socket.close();
         if self.registry.remove(connection.token) && self.is_draining() {
             self.end();

@@ -22,6 +22,9 @@ const DELAY: Duration = Duration::from_millis(1);
 /// Pause before the next attempt where nginx has taken nothing, or not all.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// So many connections are not left waiting.
+const MANY: usize = 8;
+
 /// Connections with blocks that wait, and the thread that sees to them.
 pub struct Outbox {
     state: Mutex<State>,
@@ -56,6 +59,17 @@ impl Outbox {
         true
     }
 
+    /// Whether many connections wait.
+    pub fn is_full(&self) -> bool {
+        lock(&self.state).waiting.len() >= MANY
+    }
+
+    /// Sends what waits, as far as it goes.
+    pub fn send_all(&self) {
+        let waiting = std::mem::take(&mut lock(&self.state).waiting);
+        self.send(waiting);
+    }
+
     fn arm(&self, state: &mut State, delay: Duration) {
         if state.armed.is_none_or(|armed| armed > delay) {
             state.armed = Some(delay);
@@ -76,17 +90,20 @@ impl Outbox {
             state.armed = None;
             let (waiting, over) = (std::mem::take(&mut state.waiting), state.over);
             drop(state);
-            let stuck =
-                waiting.into_iter().filter(|connection| connection.send_waiting() == Left::Some);
-            let stuck: Vec<_> = stuck.collect();
+            self.send(waiting);
             if over {
                 return;
             }
-            if !stuck.is_empty() {
-                let mut state = lock(&self.state);
-                state.waiting.extend(stuck);
-                self.arm(&mut state, RETRY);
-            }
+        }
+    }
+
+    fn send(&self, waiting: Vec<Arc<Connection>>) {
+        let stuck = waiting.into_iter().filter(|waits| waits.send_waiting() == Left::Some);
+        let stuck: Vec<_> = stuck.collect();
+        if !stuck.is_empty() {
+            let mut state = lock(&self.state);
+            state.waiting.extend(stuck);
+            self.arm(&mut state, RETRY);
         }
     }
 

@@ -156,6 +156,11 @@ impl Turn {
         }
     }
 
+    /// Whether the thread has not been overtaken.
+    pub fn is_led_by(&self, thread: usize) -> bool {
+        self.state().leader.is_some_and(|leader| leader.thread == thread)
+    }
+
     /// The leader has found something to do.
     pub fn take_up(&self, thread: usize) {
         let mut state = self.state();

@@ -1,5 +1,6 @@
 //! A request thread.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,15 @@ use super::serve::Serve;
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::scoreboard::Taken;
-use crate::wire::{key, Request, QUIET};
+use crate::wire::{key, Outcome, Request, QUIET};
 
 /// How long a thread waits for the rest of a request body that the application did not read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Responses leave together with those of the next requests that are there already when they have taken
+/// so many microseconds: nginx is woken once for them. With shorter ones it has hardly gone to sleep, and
+/// longer ones would wait for too long.
+const WORTH_GATHERING: RangeInclusive<u64> = 40..=500;
 
 /// Serves until the host is over.
 pub fn run(shared: &Shared, index: usize, serve: Box<dyn Serve>) {
@@ -112,7 +118,10 @@ impl Worker<'_> {
         let outcome = self.serve.serve(&request, &exchange);
         self.served += 1;
         let bad = connection.body().bad_frame();
-        served.finish(outcome, shared.is_draining());
+        let took_us = clock::now_us().saturating_sub(now_us);
+        if !(outcome == Outcome::Complete && self.gathers(connection, took_us, &served)) {
+            served.finish(outcome, shared.is_draining());
+        }
         shared.reports.lay_down(shared.process, self.index, clock::now_us(), served.sent());
         shared.activity.end(self.index);
         match bad {
@@ -120,6 +129,19 @@ impl Worker<'_> {
             None if connection.is_lost() => Ok(false),
             None => self.discard(connection),
         }
+    }
+
+    /// Leaves the end of a whole exchange to the outbox if others are likely to join it. Whether it has.
+    fn gathers(&self, connection: &Connection, took_us: u64, served: &Served) -> bool {
+        let shared = self.shared;
+        let gathers = WORTH_GATHERING.contains(&took_us)
+            && shared.goes_on(self.index)
+            && connection.body().is_complete()
+            && served.finish_gathered();
+        if gathers && shared.outbox.is_full() {
+            shared.outbox.send_all();
+        }
+        gathers
     }
 
     /// Reads the rest of the body; whether its end was reached.

@@ -60,8 +60,13 @@ impl Writer {
         self.sent = false;
     }
 
-    /// Whether an exchange is between its REQUEST and its END.
+    /// Whether an exchange is between its REQUEST and its END, or its END has not left yet.
     pub fn is_open(&self) -> bool {
+        self.open || !self.queued.is_empty()
+    }
+
+    /// Whether an exchange is between its REQUEST and its END.
+    pub fn is_exchanging(&self) -> bool {
         self.open
     }
 
@@ -97,7 +102,8 @@ impl Writer {
 
     /// Sends as much of what has been gathered as goes without waiting. Whether that was all.
     pub fn send_gathered(&mut self, socket: &Socket) -> Result<bool, Errno> {
-        if !self.sent || self.queued.is_empty() {
+        let may_leave = self.sent || !self.open;
+        if !may_leave || self.queued.is_empty() {
             return Ok(true);
         }
         match socket.send_some(&self.queued, &[]) {
@@ -162,11 +168,26 @@ impl Writer {
 
     /// Ends the exchange; with `goaway`, the connection's last one.
     pub fn end(&mut self, socket: &Socket, outcome: Outcome, goaway: bool) -> Result<(), Errno> {
+        self.queue_end(outcome, goaway);
+        self.flush(socket, &[])
+    }
+
+    /// Ends the exchange with what others may leave together with, if there is room for it. Whether there
+    /// was.
+    pub fn end_gathered(&mut self) -> bool {
+        let gathers = self.has_room(&[]) && self.responded;
+        if gathers {
+            self.queue_end(Outcome::Complete, false);
+        }
+        gathers
+    }
+
+    fn queue_end(&mut self, outcome: Outcome, goaway: bool) {
+        self.open = false;
         let outcome = match outcome {
             Outcome::Rejected => {
                 self.queued.extend_from_slice(&Header::new(Kind::Reject, 0, 0).encode());
-                self.open = false;
-                return self.flush(socket, &[]);
+                return;
             }
             Outcome::Complete if !self.responded => Outcome::Failed,
             Outcome::Failed if self.sent => Outcome::Aborted,
@@ -182,8 +203,6 @@ impl Writer {
             self.goaway = true;
             self.queued.extend_from_slice(&Header::new(Kind::GoAway, 0, 0).encode());
         }
-        self.open = false;
-        self.flush(socket, &[])
     }
 
     /// Sends GOAWAY between exchanges, once. Does not wait: an idle connection has room.
@@ -193,6 +212,11 @@ impl Writer {
         }
         self.goaway = true;
         let frame = Header::new(Kind::GoAway, 0, 0).encode();
+        if !self.queued.is_empty() {
+            // Behind the END that waits.
+            self.queued.extend_from_slice(&frame);
+            return Ok(());
+        }
         match socket.send_some(&frame, &[])? {
             sent if sent == frame.len() => Ok(()),
             _ => Err(Errno::EAGAIN),
