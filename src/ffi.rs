@@ -45,7 +45,7 @@ pub use conf::{
 pub use connection::{close_connection, Watched};
 pub use descriptor::{read_only, receive, send_with};
 pub use error_page::{intercept, Locations};
-pub use event::{now_msec, Timer};
+pub use event::{now_msec, ClockAhead, Timer};
 pub use guard::guard;
 pub use log::{server_log, write_text};
 pub use neighbour::{has_module, override_variable, Neighbour, Variable};

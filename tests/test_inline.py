@@ -9,7 +9,7 @@ import time
 import pytest
 
 from client import Load, exchange, get, parse
-from nginx import ROOT
+from nginx import ROOT, free_port
 from processes import wait_until
 from test_django import make_certificate, open_client
 
@@ -44,7 +44,10 @@ APP = """
 
     def application(environ, start_response):
         kind, _, count = environ['PATH_INFO'][1:].partition('/')
-        start_response('200 OK', [('Content-Type', 'text/plain')])
+        long = [('X-Long', 'x' * 3000)] * int(count) if kind == 'headers' else []
+        start_response('200 OK', [('Content-Type', 'text/plain'), *long])
+        if kind == 'headers':
+            return iter([b'behind ', b'them'])
         if kind == 'one':
             return [BLOCK * int(count)]
         if kind == 'blocks':
@@ -92,6 +95,42 @@ def read_all(s):
         parts.append(part)
     s.close()
     return b"".join(parts)
+
+
+def test_a_body_follows_headers_that_wait_for_the_client(nginx):
+    """What nginx cannot send at once it keeps, and the body goes behind it."""
+    port = free_port()
+    serve(nginx, f"listen 127.0.0.1:{port} sndbuf=4k; wsgi_buffer_size 512k; wsgi_buffers 4 512k; postpone_output 0;")
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.settimeout(60)
+    s.connect(("127.0.0.1", port))
+    request = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+    s.sendall(request % (b"/headers/100", b""))
+    wait_until(lambda: s.recv(1, socket.MSG_PEEK), "the answer to begin")
+    assert get(nginx.port, "/")[2] == b"ok"
+    s.sendall(request % (b"/", b"Connection: close\r\n"))
+    answer = read_all(s)
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    assert head.count(b"X-Long: " + b"x" * 3000) == 100
+    first, _, second = rest.partition(b"0\r\n\r\n")
+    assert first == b"7\r\nbehind \r\n4\r\nthem\r\n"
+    assert parse(second)[0] == 200
+
+
+def test_what_has_arrived_meanwhile_is_not_too_late(nginx):
+    """Timers that ran out while the application did are seen after what they waited for."""
+    serve(nginx, "keepalive_timeout 1s;")
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", nginx.port), timeout=60) as kept:
+        kept.sendall(request)
+        wait_until(lambda: b"0\r\n\r\n" in kept.recv(1 << 16, socket.MSG_PEEK), "the first answer")
+        first = kept.recv(1 << 16)
+        with ask(nginx, "/sleep/2") as sleeper:
+            wait_until(lambda: marked(nginx, "asleep"), "the application to sleep")
+            kept.sendall(request)
+            assert parse(read_all(sleeper))[0] == 200
+        assert kept.recv(len(first))[:15] == first[:15]
 
 
 @pytest.mark.parametrize("server", ["", "wsgi_max_temp_file_size 0;"], ids=["file", "memory"])

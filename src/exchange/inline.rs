@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use nginx_sys::{
     ngx_http_finalize_request, ngx_http_request_t, ngx_http_upstream_conf_t,
-    ngx_http_upstream_create, ngx_int_t, ngx_list_init, ngx_table_elt_t, ngx_time_update,
-    NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    ngx_http_upstream_create, ngx_int_t, ngx_list_init, ngx_table_elt_t, NGX_HTTP_HEAD,
+    NGX_HTTP_INTERNAL_SERVER_ERROR,
 };
 use ngx::ngx_log_error;
 use ngx_wsgi_host::clock::now_us;
@@ -22,7 +22,7 @@ use ngx_wsgi_host::wire::{key, Outcome, Request as Sent, HEADER_LEN, NO_BODY};
 
 use super::{environ, request, Exchange};
 use crate::dispatch::{EmbeddedHost, Place};
-use crate::ffi::{bytes, code, guard, now_msec, pid, Request};
+use crate::ffi::{bytes, code, guard, now_msec, pid, ClockAhead, Request};
 use direct::Direct;
 use head::Ending;
 
@@ -56,17 +56,26 @@ pub unsafe extern "C" fn on_body(r: *mut ngx_http_request_t) {
     guard("a request", (), || {
         // SAFETY: as documented.
         let r = unsafe { Request::new(r) };
-        match run(r) {
-            Some(ending) => ending.take_effect(r),
+        match guard("a request", None, || run(r)) {
+            Some((ending, _clock)) => ending.take_effect(r),
             // SAFETY: a live request, which is not used afterwards.
             None => unsafe { ngx_http_finalize_request(r.as_ptr(), SERVER_ERROR) },
         }
     });
 }
 
-/// Runs the application. How nginx is to end the request; `None`: nothing could be run, which was
-/// logged.
-fn run(r: Request) -> Option<Ending> {
+/// Takes the request from the application at the latest when dropped: in a panic too it ends after that.
+struct Attached(Arc<Direct>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Runs the application. How nginx is to end the request, and the clock for that; `None`: nothing could be
+/// run, which was logged.
+fn run(r: Request) -> Option<(Ending, ClockAhead)> {
     let exchange = Exchange::of(r)?;
     let dispatcher = exchange.dispatcher();
     let host = dispatcher.embedded_host()?;
@@ -84,10 +93,10 @@ fn run(r: Request) -> Option<Ending> {
     exchange.clock.sent = Some(now);
     exchange.clock.pid = Some(pid());
     exchange.lease = dispatcher.lease_at_once(Place::Embedded);
-    let direct = Direct::new(r, has_body, exchange.head_only);
+    let direct = Attached(Direct::new(r, has_body, exchange.head_only));
     take_up(r, host, &request);
     r.set_action(c"running the application");
-    let served = host.serve(&request, &(Arc::clone(&direct) as _));
+    let served = host.serve(&request, &(Arc::clone(&direct.0) as _));
     let outcome = served.unwrap_or_else(|| {
         ngx_log_error!(
             nginx_sys::NGX_LOG_ALERT,
@@ -97,9 +106,8 @@ fn run(r: Request) -> Option<Ending> {
         Outcome::Failed
     });
     // The application may have taken long: nginx's clock has stood still.
-    // SAFETY: on the event thread.
-    unsafe { ngx_time_update() };
-    let live = direct.end()?;
+    let clock = ClockAhead::set();
+    let live = direct.0.end()?;
     lay_down(host, live.sent());
     r.set_action(c"sending to client");
     let exchange = Exchange::of(r)?;
@@ -107,7 +115,7 @@ fn run(r: Request) -> Option<Ending> {
     if let Some(lease) = exchange.lease.take() {
         dispatcher.release(exchange.place, lease);
     }
-    Some(live.finish(outcome))
+    Some((live.finish(outcome), clock))
 }
 
 /// The report's slot of the event loop's thread; the thread for hooks has the first.

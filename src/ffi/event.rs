@@ -10,6 +10,30 @@ pub fn now_msec() -> ngx_msec_t {
     unsafe { nginx_sys::ngx_current_msec }
 }
 
+/// nginx's clock at the present moment, for what is begun after something that took long. When dropped,
+/// the clock of the timers is back at the current event: nginx looks at its sockets before it sees which
+/// timers have expired meanwhile (`ngx_process_events_and_timers`), or one would expire although what it
+/// waits for has arrived.
+pub struct ClockAhead {
+    event: ngx_msec_t,
+}
+
+impl ClockAhead {
+    pub fn set() -> Self {
+        let event = now_msec();
+        // SAFETY: on the event thread.
+        unsafe { nginx_sys::ngx_time_update() };
+        ClockAhead { event }
+    }
+}
+
+impl Drop for ClockAhead {
+    fn drop(&mut self) {
+        // SAFETY: only the event thread reads and writes it.
+        unsafe { nginx_sys::ngx_current_msec = self.event };
+    }
+}
+
 /// A one-shot timer that calls a handler with the owner's address. The owner must not move while
 /// the timer is set.
 #[repr(transparent)]

@@ -65,7 +65,8 @@ pub fn begin(r: Request, exchange: &mut Exchange, payload: &[u8]) -> Result<bool
     set_status(r);
     // SAFETY: a live request whose header has not been sent.
     let rc = unsafe { ngx_http_send_header(r.as_ptr()) };
-    if rc != code::OK || r.header_only() {
+    // NGX_AGAIN: the header waits for the client, and the body behind it.
+    if rc == code::ERROR || rc > code::OK || r.header_only() {
         return Err(Ending::Finalized(rc));
     }
     Ok(bodyless)
