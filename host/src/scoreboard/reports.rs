@@ -28,9 +28,9 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// How many requests a process names beside those that its slots name. A thread may be at its next
-/// request, or further, while the end of one has not left: more than wait in the outbox.
-const RECENT: usize = 16;
+/// How many requests a process names beside those that its slots name: those whose end waits to leave
+/// with others, while their thread is at its next request or further.
+const ENDED: usize = 32;
 
 /// A process's part of the report.
 #[repr(C)]
@@ -38,8 +38,9 @@ struct ProcessReport {
     pid: AtomicU32,
     progress: AtomicU32,
     requests: AtomicU64,
-    /// The last ones that were taken up.
-    recent: [AtomicU64; RECENT],
+    /// The last ones whose end was left to wait, and how many there have been.
+    ended: [AtomicU64; ENDED],
+    ended_count: AtomicU64,
 }
 
 /// How far a process has come, as it says itself.
@@ -247,9 +248,15 @@ impl Reports {
         slot.started_us.store(taken.now_us, Ordering::Relaxed);
         slot.request.store(taken.request, Ordering::Relaxed);
         slot.active.store(1, Ordering::Release);
+        self.head(process).requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The end of a request waits to leave with others: the process goes on naming it when its thread
+    /// takes up another one.
+    pub fn keep(&self, process: usize, request: u64) {
         let head = self.head(process);
-        let before = head.requests.fetch_add(1, Ordering::Relaxed);
-        head.recent[before as usize % RECENT].store(taken.request, Ordering::Release);
+        let before = head.ended_count.fetch_add(1, Ordering::Relaxed);
+        head.ended[before as usize % ENDED].store(request, Ordering::Release);
     }
 
     /// The thread's request is over, with a response of `sent` bytes.
@@ -311,11 +318,11 @@ impl Reports {
         })
     }
 
-    /// Whether the process has taken up this request, as the last one of any of its slots or as one of
-    /// its last ones.
+    /// Whether the process has taken up this request, as the last one of any of its slots or as one whose
+    /// end was left to wait.
     pub fn has_taken_up(&self, process: usize, request: u64) -> bool {
         let last = (0..self.threads).map(|thread| &self.slot(process, thread).request);
-        let mut named = last.chain(&self.head(process).recent);
+        let mut named = last.chain(&self.head(process).ended);
         named.any(|named| named.load(Ordering::Acquire) == request)
     }
 }
@@ -345,16 +352,19 @@ mod tests {
     }
 
     #[test]
-    fn requests_whose_end_may_wait_are_still_named() {
+    fn requests_whose_end_waits_are_still_named() {
         let reports = Reports::inherited(1).unwrap();
         reports.enter(0, 42);
-        let last = 100;
-        for request in 1..=last {
+        for request in 1..=100 {
             reports.take_up(0, 0, &taken(request, b"GET /"));
+            if request % 2 == 0 && request <= 2 * ENDED as u64 {
+                reports.keep(0, request);
+            }
             reports.lay_down(0, 0, 3_000, 12);
         }
-        let named = (1..=last).filter(|request| reports.has_taken_up(0, *request));
-        assert!(named.eq(last - RECENT as u64 + 1..=last));
+        let named = (1..=100).filter(|request| reports.has_taken_up(0, *request));
+        let kept = (1..=ENDED as u64).map(|number| 2 * number);
+        assert!(named.eq(kept.chain([100])));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Connection {
     /// Longest line of a response header.
     pub header_line_max: usize,
     lost: AtomicBool,
+    /// nginx is to close it.
+    leaving: AtomicBool,
     registered: AtomicBool,
     /// [`IDLE`], [`OWNED`] or [`CALLED`].
     owner: AtomicU8,
@@ -46,6 +48,7 @@ impl Connection {
             socket: Socket::new(fd, config),
             header_line_max: config.header_line.unwrap_or(usize::MAX),
             lost: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             registered: AtomicBool::new(false),
             owner: AtomicU8::new(IDLE),
             body: Mutex::new(Body::new()),
@@ -90,8 +93,12 @@ impl Connection {
             return Left::Some;
         }
         writer.posted = false;
+        drop(writer);
         if sent.is_err() {
             self.lose();
+        }
+        if self.leaving.load(Ordering::SeqCst) {
+            self.go_away();
         }
         Left::Nothing
     }
@@ -132,8 +139,10 @@ impl Connection {
         self.try_writer().is_none_or(|writer| writer.is_open())
     }
 
-    /// Tells nginx to close the connection, unless an exchange is writing: its thread does it then.
+    /// Tells nginx to close the connection. Who has the write half does it otherwise: the thread of the
+    /// exchange that is writing, or the outbox.
     pub fn go_away(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
         let Some(mut writer) = self.try_writer() else { return };
         if !writer.is_exchanging() && writer.go_away(&self.socket).is_err() {
             self.lose();

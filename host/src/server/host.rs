@@ -165,7 +165,8 @@ impl Host {
     {
         let outbox = Arc::clone(&self.shared.outbox);
         let sender = thread::Builder::new().name("wsgi-send".into()).stack_size(SENDER_STACK);
-        lock(&self.threads).push(sender.spawn(move || outbox.run())?);
+        // Nobody waits for its end: it has no request.
+        sender.spawn(move || outbox.run())?;
         let serve = Arc::new(serve);
         for index in 0..self.shared.count {
             let (shared, serve) = (Arc::clone(&self.shared), Arc::clone(&serve));
@@ -225,6 +226,7 @@ impl Host {
         if !self.shared.wait_for_threads(Some(timeout)) {
             return false;
         }
+        self.shared.outbox.send_all();
         for thread in lock(&self.threads).drain(..) {
             // A thread that panicked has ended as well.
             let _ = thread.join();
@@ -343,7 +345,8 @@ impl Shared {
             // The descriptor may live on in an application's handle, so epoll has to be told.
             let _ = self.epoll.delete(connection);
         }
-        connection.send_waiting();
+        // What ends an exchange may wait in it still.
+        let _ = connection.writer().send_gathered(&connection.socket);
         connection.socket.close();
         if self.registry.remove(connection.token) && self.is_draining() {
             self.end();

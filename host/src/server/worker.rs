@@ -119,7 +119,8 @@ impl Worker<'_> {
         self.served += 1;
         let bad = connection.body().bad_frame();
         let took_us = clock::now_us().saturating_sub(now_us);
-        if !(outcome == Outcome::Complete && self.gathers(connection, took_us, &served)) {
+        if !(outcome == Outcome::Complete && self.gathers(connection, request_id, took_us, &served))
+        {
             served.finish(outcome, shared.is_draining());
         }
         shared.reports.lay_down(shared.process, self.index, clock::now_us(), served.sent());
@@ -132,12 +133,15 @@ impl Worker<'_> {
     }
 
     /// Leaves the end of a whole exchange to the outbox if others are likely to join it. Whether it has.
-    fn gathers(&self, connection: &Connection, took_us: u64, served: &Served) -> bool {
+    fn gathers(&self, connection: &Connection, id: u64, took_us: u64, served: &Served) -> bool {
         let shared = self.shared;
         let gathers = WORTH_GATHERING.contains(&took_us)
             && shared.goes_on(self.index)
             && connection.body().is_complete()
             && served.finish_gathered();
+        if gathers {
+            shared.reports.keep(shared.process, id);
+        }
         if gathers && shared.outbox.is_full() {
             shared.outbox.send_all();
         }
