@@ -18,25 +18,26 @@ pub enum Waiting {
 #[derive(Default)]
 pub struct Queue {
     waiting: BTreeMap<i64, Waiting>,
-    /// The ticket of what came last.
-    last: i64,
-    /// The ticket of what was put in front last.
-    first: i64,
+    /// How many came so far: their tickets.
+    pushed: i64,
+    /// How many were put in front, among themselves in order: their tickets, from the smallest.
+    returned: i64,
 }
 
 impl Queue {
     /// Appends to the queue; the ticket takes it out again.
     pub fn push(&mut self, waiting: Waiting) -> i64 {
-        self.last += 1;
-        self.waiting.insert(self.last, waiting);
-        self.last
+        self.pushed += 1;
+        self.waiting.insert(self.pushed, waiting);
+        self.pushed
     }
 
-    /// Puts what has had its turn in front of the queue.
-    pub fn push_front(&mut self, waiting: Waiting) -> i64 {
-        self.first -= 1;
-        self.waiting.insert(self.first, waiting);
-        self.first
+    /// Puts what has had its turn before all that has not.
+    pub fn push_returned(&mut self, waiting: Waiting) -> i64 {
+        self.returned += 1;
+        let ticket = i64::MIN + self.returned;
+        self.waiting.insert(ticket, waiting);
+        ticket
     }
 
     /// Takes what waits longest.

@@ -162,7 +162,7 @@ impl Dispatcher {
         let waiting = Waiting::Request(r);
         let ticket = match exchange.attempts {
             0 => station.queue.borrow_mut().push(waiting),
-            _ => station.queue.borrow_mut().push_front(waiting),
+            _ => station.queue.borrow_mut().push_returned(waiting),
         };
         exchange.ticket = Some(ticket);
         self.count_waiting(exchange.place);
@@ -312,7 +312,8 @@ impl Dispatcher {
 
     fn look_after(&self, r: Request) {
         let Some(exchange) = Exchange::of(r) else { return };
-        let Some(status) = self.time_is_up(exchange, on_waiting_timer) else { return };
+        let waited = self.waited(exchange);
+        let Some(status) = self.time_is_up(exchange, waited, on_waiting_timer) else { return };
         self.dequeue(exchange);
         end_waiting(r, status);
     }
@@ -326,12 +327,24 @@ impl Dispatcher {
         exchange.timer.set(delay, on_sent_timer, address, log);
     }
 
+    /// How long a request that has been sent has waited to be taken up. Its process counts, whatever the
+    /// others are.
+    fn waited_sent(&self, exchange: &mut Exchange) -> Waited {
+        let waited = self.waited(exchange);
+        let ready = self
+            .leases(exchange.place)
+            .is_none_or(|(leases, group)| leases.state(group, exchange.process).takes_leases());
+        let without_process = if ready { waited.without_process } else { waited.total };
+        Waited { without_process, ..waited }
+    }
+
     fn look_after_sent(&self, exchange: &mut Exchange) {
         let Place::Daemon(group) = exchange.place else { return };
         if exchange.answered() || self.has_taken_up(group, exchange.process, exchange.id) {
             return;
         }
-        if self.time_is_up(exchange, on_sent_timer).is_some() {
+        let waited = self.waited_sent(exchange);
+        if self.time_is_up(exchange, waited, on_sent_timer).is_some() {
             exchange.attempts = ATTEMPTS;
             exchange.request.time_out_upstream();
         }
@@ -339,8 +352,7 @@ impl Dispatcher {
 
     /// The status of a request that has waited for too long, which is logged; otherwise it is looked
     /// after again later.
-    fn time_is_up(&self, exchange: &mut Exchange, handler: Handler) -> Option<u32> {
-        let waited = self.waited(exchange);
+    fn time_is_up(&self, exchange: &mut Exchange, waited: Waited, handler: Handler) -> Option<u32> {
         let (station, log) = (self.station(exchange.place), exchange.request.log());
         let Some((status, cause, msec)) = verdict(exchange.place, station, waited) else {
             let address: *mut Exchange = exchange;

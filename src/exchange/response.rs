@@ -68,6 +68,8 @@ impl Exchange {
                 }
                 Kind::Reject if !self.head_seen => {
                     self.rejected = true;
+                    // It has had its process; from now on it waits for another.
+                    self.waits_since = None;
                     return Err(BadFrame::Unexpected(kind));
                 }
                 // The process began to drain while the request was on its way; it still answers.
