@@ -47,7 +47,7 @@ conformance-quick: build ## a part of that, with some of every section
 # same with any application, and configurations have none.
 VALIDATED = not (test_load or test_lifecycle or test_zero_loss or test_crash_loops or test_browser or test_httpie or \
 	test_large or test_timers or test_reload or test_log_rotation or test_chroot or test_import or test_service or \
-	test_socket_timeout or test_initialization or test_own_gil or test_worker_memory or test_docs or test_bad_values) or \
+	test_socket_timeout or test_initialization or test_own_gil or test_worker_memory or test_process_memory or test_docs or test_bad_values) or \
 	daemon-4-1 or waiting_requests_go or body_is_visibly_cut
 
 validate: build ## the tests' applications inside wsgiref.validate
