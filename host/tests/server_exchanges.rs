@@ -23,13 +23,15 @@ use server_client::{frame, request, until, Client, Frame, LIMIT};
 
 type Handler = dyn Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync;
 
-fn host(
-    threads: u16,
-    handler: impl Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync + 'static,
-) -> Host {
+fn idle_host(threads: u16) -> Host {
     let reports = Arc::new(Reports::inherited(threads).unwrap());
-    let config = HostConfig::new(threads, reports);
-    let host = Host::new(config).unwrap();
+    Host::new(HostConfig::new(threads, reports)).unwrap()
+}
+
+fn spawn(
+    host: &Host,
+    handler: impl Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync + 'static,
+) {
     let handler: Arc<Handler> = Arc::new(handler);
     host.spawn(move |_| -> Box<dyn Serve> {
         let handler = Arc::clone(&handler);
@@ -38,6 +40,14 @@ fn host(
         })
     })
     .unwrap();
+}
+
+fn host(
+    threads: u16,
+    handler: impl Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync + 'static,
+) -> Host {
+    let host = idle_host(threads);
+    spawn(&host, handler);
     host
 }
 
@@ -92,21 +102,14 @@ fn waiting(
     paths: &[&str],
     handler: impl Fn(&Request<'_>, &Arc<dyn Exchange>) -> Outcome + Send + Sync + 'static,
 ) -> (Host, Vec<Client>) {
-    let host = Host::new(HostConfig::new(1, Arc::new(Reports::inherited(1).unwrap()))).unwrap();
+    let host = idle_host(1);
     let clients = paths.iter().map(|path| {
         let mut client = client(&host);
         client.ask(path);
         client
     });
     let clients = clients.collect();
-    let handler: Arc<Handler> = Arc::new(handler);
-    host.spawn(move |_| -> Box<dyn Serve> {
-        let handler = Arc::clone(&handler);
-        Box::new(move |request: &Request<'_>, exchange: &Arc<dyn Exchange>| {
-            handler(request, exchange)
-        })
-    })
-    .unwrap();
+    spawn(&host, handler);
     (host, clients)
 }
 
