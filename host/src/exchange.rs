@@ -2,8 +2,8 @@
 //!
 //! The server implements [`Exchange`] over a socket; the WSGI adapter drives it. Methods that read or
 //! send wait for nginx and are called without the GIL; `respond` and a small `send_last` only queue.
-//! [`Exchange::read_now`] and [`Exchange::gather`] do neither. They take `&self` and are safe from any thread, because an
-//! application may hand `wsgi.input`, `wsgi.errors` or `write` to threads of its own.
+//! [`Exchange::read_now`] and [`Exchange::gather`] never wait. They take `&self` and are safe from any
+//! thread, because an application may hand `wsgi.input`, `wsgi.errors` or `write` to threads of its own.
 
 use std::os::fd::OwnedFd;
 

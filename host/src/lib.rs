@@ -7,7 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod exchange;
-mod lock;
+pub mod lock;
 pub mod log;
 pub mod process;
 pub mod python;

@@ -5,6 +5,7 @@
 //! in between. A thread owns a connection from the event that it claims until it releases it.
 
 mod activity;
+mod alarm;
 mod body;
 mod connection;
 mod embedded;

@@ -9,6 +9,7 @@ use std::thread::{self, ThreadId};
 
 use nginx_sys::ngx_event_t;
 use ngx::log::ngx_cycle_log;
+use ngx_wsgi_host::lock::lock;
 use ngx_wsgi_host::log::{Level, Sink};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -47,7 +48,7 @@ struct Waiting {
 impl Shared {
     /// Never held while anything waits, but for the condition.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Nobody is woken when nobody waits: that is a system call.

@@ -6,10 +6,11 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Level, Sink};
 use crate::config::ErrorLog;
+use crate::lock::lock;
 
 /// A log file that follows its name when it is rotated.
 pub struct LogFile {
@@ -78,7 +79,7 @@ impl LogFile {
     }
 
     fn file(&self) -> MutexGuard<'_, ManuallyDrop<File>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.file)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Log lines through the pipe from a daemon process to its supervisor.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::{Level, Sink};
+use crate::lock::lock;
 
 /// First byte of a line that says its level; everything else is raw output of C code.
 const MARK: u8 = 0x01;
@@ -23,7 +24,7 @@ impl Sink for PipeSink {
             lines.extend_from_slice(line.as_bytes());
             lines.push(b'\n');
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.turn);
         // When the supervisor has gone there is nobody left to tell.
         let _ = io::stderr().write_all(&lines);
     }

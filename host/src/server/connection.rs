@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::body::Body;
 use super::socket::Socket;
 use super::writer::Writer;
 use crate::config::ConnectionConfig;
+use crate::lock::{lock, try_lock};
 
 /// Nobody reads requests from the connection.
 const IDLE: u8 = 0;
@@ -58,30 +59,22 @@ impl Connection {
 
     /// The read half. Never held while waiting for the peer.
     pub fn body(&self) -> MutexGuard<'_, Body> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.body)
     }
 
     /// The read half, unless another thread has it.
     pub fn try_body(&self) -> Option<MutexGuard<'_, Body>> {
-        match self.body.try_lock() {
-            Ok(body) => Some(body),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        try_lock(&self.body)
     }
 
     /// The write half. Held until a whole frame has left.
     pub fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writer)
     }
 
     /// The write half, unless another thread has it.
     pub fn try_writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        match self.writer.try_lock() {
-            Ok(writer) => Some(writer),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        try_lock(&self.writer)
     }
 
     /// Sends what has been gathered for the outbox, without waiting.

@@ -12,6 +12,7 @@ use nix::sys::socket::{socketpair, AddressFamily, SockFlag, SockType};
 use super::host::{Host, HostConfig};
 use super::serve::{with_python, Serve};
 use crate::config::{ConnectionConfig, RuntimeConfig};
+use crate::lock::lock;
 use crate::python::{Runtime, StartError};
 use crate::scoreboard::{Progress, Reports};
 use crate::succession::ScriptIn;
@@ -133,14 +134,14 @@ impl Embedded {
         if *waited.unwrap_or_else(PoisonError::into_inner).0 != Phase::Stopped {
             return false;
         }
-        let main = self.main.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let main = lock(&self.main).take();
         main.is_none_or(|main| main.join().is_ok())
     }
 }
 
 impl Life {
     fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.phase)
     }
 
     fn is_up(&self, python: Result<Arc<Runtime>, StartError>) {

@@ -75,14 +75,20 @@ impl Served {
     /// Ends the exchange as a whole one, with an END that the outbox sends. Whether it has done so.
     pub fn finish_gathered(&self) -> bool {
         let Some(mut writer) = self.connection.try_writer() else { return false };
-        writer.posted = writer.posted || self.outbox.post(&self.connection);
-        let gathers = writer.posted && !self.connection.is_lost() && writer.end_gathered();
+        let gathers =
+            !self.connection.is_lost() && self.is_posted(&mut writer) && writer.end_gathered();
         if gathers {
             self.over.store(true, Ordering::Relaxed);
             drop(writer);
             self.connection.body().forget_file();
         }
         gathers
+    }
+
+    /// Whether the outbox sees to what the writer gathers.
+    fn is_posted(&self, writer: &mut Writer) -> bool {
+        writer.posted = writer.posted || self.outbox.post(&self.connection);
+        writer.posted
     }
 
     /// Bytes of the response's body so far.
@@ -228,11 +234,7 @@ impl Exchange for Served {
         if self.is_over() {
             return Err(Disconnected);
         }
-        if self.head_only || !writer.has_room(block) {
-            return Ok(false);
-        }
-        writer.posted = writer.posted || self.outbox.post(&self.connection);
-        if !writer.posted {
+        if self.head_only || !writer.has_room(block) || !self.is_posted(&mut writer) {
             return Ok(false);
         }
         writer.gather(block);

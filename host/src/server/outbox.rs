@@ -7,13 +7,11 @@
 //! ("Buffering and Streaming") allows that, and a block that waits for the next one is forbidden.
 
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::alarm::Alarm;
 use super::connection::{Connection, Left};
 use crate::lock::lock;
 
@@ -28,12 +26,12 @@ const MANY: usize = 8;
 /// Connections with blocks that wait, and the thread that sees to them.
 pub struct Outbox {
     state: Mutex<State>,
-    timer: TimerFd,
+    alarm: Alarm,
 }
 
 struct State {
     waiting: Vec<Arc<Connection>>,
-    /// What the timer was set to, until it is heard.
+    /// What the alarm was set to, until it is heard.
     armed: Option<Duration>,
     over: bool,
 }
@@ -44,8 +42,7 @@ impl Outbox {
     /// When the kernel gives no timer.
     pub fn new() -> Result<Self, Errno> {
         let state = State { waiting: Vec::new(), armed: None, over: false };
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
-        Ok(Outbox { state: Mutex::new(state), timer })
+        Ok(Outbox { state: Mutex::new(state), alarm: Alarm::new()? })
     }
 
     /// Has what waits in the connection's writer sent within [`DELAY`]. `false` when nobody will.
@@ -73,19 +70,14 @@ impl Outbox {
     fn arm(&self, state: &mut State, delay: Duration) {
         if state.armed.is_none_or(|armed| armed > delay) {
             state.armed = Some(delay);
-            let once = Expiration::OneShot(TimeSpec::from_duration(delay));
-            // Cannot fail: the descriptor and the time are good.
-            let _ = self.timer.set(once, TimerSetTimeFlags::empty());
+            self.alarm.set(delay);
         }
     }
 
     /// Sends what waits, until the end.
     pub fn run(&self) {
         loop {
-            if self.timer.wait().is_err_and(|errno| errno != Errno::EINTR) {
-                // The application has closed it.
-                thread::sleep(DELAY);
-            }
+            self.alarm.wait(DELAY);
             let mut state = lock(&self.state);
             state.armed = None;
             let (waiting, over) = (std::mem::take(&mut state.waiting), state.over);

@@ -1,12 +1,13 @@
 //! The connections of a host.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustc_hash::FxHashMap;
 
 use super::connection::Connection;
 use crate::config::ConnectionConfig;
+use crate::lock::lock;
 
 /// All open connections by their token.
 pub struct Registry {
@@ -27,7 +28,7 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 
     pub fn add(&self, fd: OwnedFd) -> Arc<Connection> {

@@ -14,9 +14,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::alarm::{Alarm, AT_ONCE};
 use crate::lock::lock;
 
 /// Patience at first, and at most: a request that computes for longer is overtaken, and hands the
@@ -29,14 +28,11 @@ const SHORTEST: Duration = Duration::from_micros(60);
 /// Having waited so long for the GIL is having found it taken.
 const CONTENDED: Duration = Duration::from_micros(50);
 
-/// A timer that is set to nothing would be switched off.
-const AT_ONCE: Duration = Duration::from_nanos(1);
-
 /// The turn among the request threads of a host, each known by its index.
 pub struct Turn {
     state: Mutex<State>,
     /// Wakes the deputy.
-    timer: TimerFd,
+    alarm: Alarm,
 }
 
 struct State {
@@ -44,7 +40,7 @@ struct State {
     deputy: Option<usize>,
     /// The one that came last is woken first: its caches are the warmest.
     resting: Vec<(usize, Thread)>,
-    /// Whether the timer is set, or has gone off and nobody has seen to it yet.
+    /// Whether the alarm is set, or has gone off and nobody has seen to it yet.
     armed: bool,
     patience: Duration,
     over: bool,
@@ -86,8 +82,7 @@ impl Turn {
             patience: PATIENCE,
             over: false,
         };
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
-        Ok(Turn { state: Mutex::new(state), timer })
+        Ok(Turn { state: Mutex::new(state), alarm: Alarm::new()? })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,10 +140,7 @@ impl Turn {
                     self.arm(&mut state, until.saturating_duration_since(Instant::now()));
                 }
                 drop(state);
-                if self.timer.wait().is_err_and(|errno| errno != Errno::EINTR) {
-                    // The application has closed it.
-                    thread::sleep(LONGEST);
-                }
+                self.alarm.wait(LONGEST);
                 let mut state = self.state();
                 state.armed = false;
                 state
@@ -176,14 +168,8 @@ impl Turn {
     fn arm(&self, state: &mut State, delay: Duration) {
         if !state.armed {
             state.armed = true;
-            self.set(delay);
+            self.alarm.set(delay);
         }
-    }
-
-    fn set(&self, delay: Duration) {
-        let once = Expiration::OneShot(TimeSpec::from_duration(delay.max(AT_ONCE)));
-        // Cannot fail: the descriptor and the time are good.
-        let _ = self.timer.set(once, TimerSetTimeFlags::empty());
     }
 
     /// What a thread has learned that overtook: how long it had to wait for the GIL.
@@ -202,7 +188,7 @@ impl Turn {
         let mut state = self.state();
         state.over = true;
         state.resting.drain(..).for_each(|(_, thread)| thread.unpark());
-        self.set(AT_ONCE);
+        self.alarm.set(AT_ONCE);
     }
 }
 

@@ -141,9 +141,9 @@ impl Worker<'_> {
             && served.finish_gathered();
         if gathers {
             shared.reports.keep(shared.process, id);
-        }
-        if gathers && shared.outbox.is_full() {
-            shared.outbox.send_all();
+            if shared.outbox.is_full() {
+                shared.outbox.send_all();
+            }
         }
         gathers
     }

@@ -2,10 +2,11 @@
 
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::ffi;
 
+use crate::lock::lock;
 use crate::python::class::{
     self, arguments, callback, iter_self, method, next_callback, slot, Class,
 };
@@ -108,7 +109,7 @@ unsafe extern "C" fn init(
 impl FileWrapper {
     /// Held for a moment only, never while Python runs.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The file, as long as it is not closed.

@@ -1,12 +1,13 @@
 //! `wsgi.input` (mod_wsgi semantics d.1).
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::ffi;
 
 use super::scope::Scope;
 use crate::exchange::BodyError;
+use crate::lock::{lock, try_lock};
 use crate::python::class::{
     self, arguments, callback, method, next_callback, size_argument, slot, Class,
 };
@@ -162,10 +163,9 @@ impl Input {
     /// The buffer, which another thread may have for as long as it waits for the client.
     fn buffer(&self, py: Py) -> MutexGuard<'_, Buffer> {
         loop {
-            match self.buffer.try_lock() {
-                Ok(buffer) => return buffer,
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.buffer.lock())),
+            match try_lock(&self.buffer) {
+                Some(buffer) => return buffer,
+                None => py.detach(|| drop(lock(&self.buffer))),
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The response as the application makes it, until it leaves.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::scope::Scope;
 use crate::exchange::Disconnected;
+use crate::lock::lock;
 use crate::log::Level;
 use crate::python::object::{Kind, Py, PyResult};
 use crate::wire::Span;
@@ -63,7 +64,7 @@ impl Output {
 
     /// Never held while Python runs or anything waits.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub fn is_over(&self) -> bool {
@@ -131,7 +132,7 @@ impl Output {
 
     /// The part of [`Self::commit`] without Python.
     fn respond(&self, length: Option<u64>) -> Result<(), Uncommitted> {
-        let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.committing);
         if self.is_committed() {
             return Ok(());
         }

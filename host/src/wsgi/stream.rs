@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pyo3::ffi;
 
 use super::scope::Scope;
+use crate::lock::lock;
 use crate::log::Level;
 use crate::python::class::{self, arguments, callback, method, slot, Class};
 use crate::python::object::{Kind, Object, Py, PyResult};
@@ -136,7 +137,7 @@ impl Stream {
     /// No Python runs while the buffer is borrowed.
     fn with_partial<T>(&self, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         if self.scope.is_some() {
-            return change(&mut self.partial.lock().unwrap_or_else(PoisonError::into_inner));
+            return change(&mut lock(&self.partial));
         }
         let key = std::ptr::from_ref(self) as usize;
         BEGUN.with(|begun| change(begun.borrow_mut().0.entry(key).or_default()))

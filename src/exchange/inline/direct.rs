@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::mem::take;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ngx::ngx_log_error;
 use ngx_wsgi_host::exchange::{BodyError, Disconnected, Exchange as Application};
+use ngx_wsgi_host::lock::lock;
 use ngx_wsgi_host::log::Level;
 use ngx_wsgi_host::wire::{encode_head, Outcome, Span, HEADER_LEN};
 
@@ -135,7 +136,7 @@ impl Direct {
 
     /// Never held while Python runs.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn with<T>(&self, what: impl FnOnce(&mut Live) -> T) -> Option<T> {
