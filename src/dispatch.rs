@@ -8,6 +8,7 @@ mod embedded;
 mod idle;
 mod lingering;
 mod log_queue;
+mod mail;
 mod parked;
 mod patience;
 mod peer;
@@ -16,5 +17,7 @@ mod waiting;
 
 pub use dispatcher::{Dispatcher, Place};
 pub use embedded::{start_early as start_embedded_early, stop as stop_embedded, EmbeddedHost};
+pub use idle::Connection;
+pub use mail::{listen as listen_to_mail, Slot};
 pub use parked::Parked;
 pub use peer::{init_peer, passes_on};

@@ -33,7 +33,7 @@ use nginx_sys::ngx_chain_t;
 use ngx_wsgi_host::scoreboard::Lease;
 use ngx_wsgi_host::wire::Outcome;
 
-use crate::dispatch::{Dispatcher, Parked, Place};
+use crate::dispatch::{Dispatcher, Parked, Place, Slot};
 use crate::ffi::{now_msec, text, Locations, Request, Timer};
 use crate::route::{Lasting, Route};
 
@@ -59,6 +59,8 @@ pub struct Exchange {
 
     /// The slot that the request has.
     pub lease: Option<Lease>,
+    /// Its connection's place in the memory that is shared with the host.
+    pub slot: Option<Slot>,
     /// Its place in the waiting line.
     pub ticket: Option<i64>,
     pub clock: Clock,

@@ -37,15 +37,15 @@ mod stderr;
 mod text;
 mod variable;
 
-pub use buf::{chain_of, file_buf, in_memory, memory_buf, size as buf_size, Chain};
+pub use buf::{chain_of, contents, file_buf, in_memory, memory_buf, size as buf_size, Chain};
 pub use conf::{
     bitmask, conf_error, conf_warn, enclosing_server, merge, parse_msec, parse_seconds,
     set_content_handler, Conf, ConfigError, UNSET, UNSET_MSEC, UNSET_PTR, UNSET_SIZE, UNSET_UINT,
 };
 pub use connection::{close_connection, Watched};
-pub use descriptor::{read_only, receive, send_with};
+pub use descriptor::{read_only, receive, send_whole, send_with};
 pub use error_page::{intercept, Locations};
-pub use event::{now_msec, ClockAhead, Timer};
+pub use event::{look_before_waiting, now_msec, ClockAhead, Timer};
 pub use guard::guard;
 pub use log::{server_log, write_text};
 pub use neighbour::{has_module, override_variable, Neighbour, Variable};

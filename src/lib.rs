@@ -256,6 +256,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             if let Some(generation) = &main.generation {
                 generation.dispatcher(main);
             }
+            dispatch::listen_to_mail();
             dispatch::start_embedded_early(main);
         }
         code::OK

@@ -9,6 +9,8 @@ pub mod config;
 pub mod exchange;
 pub mod lock;
 pub mod log;
+pub mod mailbox;
+pub mod memory;
 pub mod process;
 pub mod python;
 pub mod scoreboard;

@@ -31,10 +31,9 @@ use thiserror::Error;
 
 use crate::config::{GroupConfig, PythonConfig, RuntimeConfig};
 use crate::log::{Level, PipeSink};
+use crate::memory::MappingError;
 use crate::python::{Imported, Initialized, Runtime, StartError};
-use crate::scoreboard::{
-    seats, GenerationFacts, MappingError, Progress, Reports, ServerGroup, ServerView,
-};
+use crate::scoreboard::{seats, GenerationFacts, Progress, Reports, ServerGroup, ServerView};
 use crate::server::{with_python, Activity, Host, HostConfig};
 use crate::succession::{Succession, Wish};
 use lifetime::Life;

@@ -6,14 +6,12 @@
 
 mod history;
 mod leases;
-mod memory;
 mod offers;
 mod reports;
 mod view;
 
 pub use history::Restart;
 pub use leases::{GroupShape, Lease, Leases, ProcessState, Shape};
-pub use memory::{Mapping, MappingError};
 pub use reports::{History, Progress, Reports, Running, Taken};
 pub use view::{GenerationFacts, ServerGroup, ServerView};
 

@@ -11,6 +11,7 @@ mod connection;
 mod embedded;
 mod exchange;
 mod host;
+mod mail;
 mod outbox;
 mod registry;
 mod request;

@@ -24,9 +24,9 @@ use thiserror::Error;
 
 use crate::config::SupervisorConfig;
 use crate::log::{FileSink, LogFile};
+use crate::memory::MappingError;
 use crate::process::Title;
 use crate::scoreboard::seats;
-use crate::scoreboard::MappingError;
 
 pub use lines::LogPipe;
 

@@ -23,7 +23,7 @@ mod request;
 mod response;
 mod span;
 
-pub use frame::{limit, BadFrame, Header, Kind, HEADER_LEN, LAST, LOG_MAX};
+pub use frame::{limit, BadFrame, Header, Kind, BY_MAIL, HEADER_LEN, LAST, LOG_MAX};
 pub use request::{
     key, set_flags, set_id, Entry, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, HOOK,
     NO_BODY, NO_FILE, ONCE, QUIET, RELOADING,

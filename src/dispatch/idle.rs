@@ -1,26 +1,45 @@
 //! Connections that are kept between exchanges.
 
 use std::cell::RefCell;
+use std::ptr::NonNull;
+use std::rc::Rc;
 
 use nginx_sys::{
     ngx_connection_t, ngx_del_timer, ngx_event_actions, ngx_event_flags, ngx_event_t,
     ngx_handle_read_event, ngx_log_t, NGX_USE_EPOLL_EVENT,
 };
 use ngx::log::ngx_cycle_log;
+use ngx::ngx_log_error;
 
+use super::mail::{Boxes, Slot};
 use crate::ffi::{close_connection, code, guard, Role};
 
 /// The idle connections to one process. Those to an earlier life of it are never handed out.
 #[derive(Default)]
 pub struct IdlePool {
-    connections: RefCell<Vec<(u32, *mut ngx_connection_t)>>,
+    connections: RefCell<Vec<Kept>>,
+    /// What new connections get their slots from, and the life of the process that it is shared with.
+    boxes: RefCell<Option<(u32, Rc<Boxes>)>>,
+}
+
+struct Kept {
+    incarnation: u32,
+    connection: Connection,
+}
+
+/// A connection that nobody else uses.
+pub struct Connection {
+    pub c: *mut ngx_connection_t,
+    /// Where small messages are left for either side.
+    pub slot: Option<Slot>,
 }
 
 impl IdlePool {
     /// The connection that was used last, with its logs turned to `log`.
-    pub fn take(&self, incarnation: u32, log: *mut ngx_log_t) -> Option<*mut ngx_connection_t> {
+    pub fn take(&self, incarnation: u32, log: *mut ngx_log_t) -> Option<Connection> {
         loop {
-            let (life, c) = self.connections.borrow_mut().pop()?;
+            let Kept { incarnation: life, connection } = self.connections.borrow_mut().pop()?;
+            let c = connection.c;
             if life != incarnation {
                 // SAFETY: the connection was ours alone while it was idle.
                 unsafe { close_connection(c) };
@@ -37,12 +56,33 @@ impl IdlePool {
                     ngx_del_timer((*c).read);
                 }
             }
-            return Some(c);
+            return Some(connection);
         }
     }
 
+    /// A slot for a new connection to this life of the process. `None`: small messages are sent like all
+    /// others.
+    pub fn settle(&self, incarnation: u32, c: NonNull<ngx_connection_t>) -> Option<Slot> {
+        let mut boxes = self.boxes.borrow_mut();
+        let usable = |(life, boxes): &(u32, Rc<Boxes>)| *life == incarnation && !boxes.is_full();
+        if !boxes.as_ref().is_some_and(usable) {
+            match Boxes::new() {
+                Ok(new) => *boxes = Some((incarnation, new)),
+                Err(error) => {
+                    let log = ngx_cycle_log().as_ptr();
+                    ngx_log_error!(nginx_sys::NGX_LOG_WARN, log, "wsgi: {error}");
+                    return None;
+                }
+            }
+        }
+        // SAFETY: an open connection of the caller's, which is new.
+        boxes.as_ref().and_then(|(_, boxes)| unsafe { boxes.settle(c.as_ptr()) })
+    }
+
     /// Keeps a connection whose exchange has ended cleanly. `false`: the caller closes it.
-    pub fn keep(&self, incarnation: u32, c: *mut ngx_connection_t) -> bool {
+    pub fn keep(&self, incarnation: u32, connection: Connection) -> bool {
+        let c = connection.c;
+        connection.slot.iter().for_each(Slot::close);
         // SAFETY: the upstream code hands its connection over to us; see above.
         unsafe {
             let (read, write) = ((*c).read, (*c).write);
@@ -63,6 +103,7 @@ impl IdlePool {
             }
             // Whoever takes it next may not know what to do with descriptors.
             (*c).recv = nginx_sys::ngx_io.recv;
+            (*c).recv_chain = nginx_sys::ngx_io.recv_chain;
             (*c).send_chain = nginx_sys::ngx_io.send_chain;
             (*write).handler = Some(ignore);
             (*read).handler = Some(on_idle_event);
@@ -70,7 +111,7 @@ impl IdlePool {
             (*c).set_idle(1);
             (*read).set_delayed(0);
             set_logs(c, ngx_cycle_log().as_ptr());
-            self.connections.borrow_mut().push((incarnation, c));
+            self.connections.borrow_mut().push(Kept { incarnation, connection });
             if (*read).ready() != 0 {
                 on_idle_event(read);
             }
@@ -80,14 +121,14 @@ impl IdlePool {
 
     /// Closes them all: the process behind them has failed a request, and may be dead.
     pub fn clear(&self) {
-        for (_, c) in self.connections.take() {
+        for kept in self.connections.take() {
             // SAFETY: as in take.
-            unsafe { close_connection(c) };
+            unsafe { close_connection(kept.connection.c) };
         }
     }
 
     fn forget(&self, c: *mut ngx_connection_t) {
-        self.connections.borrow_mut().retain(|(_, kept)| *kept != c);
+        self.connections.borrow_mut().retain(|kept| kept.connection.c != c);
     }
 }
 

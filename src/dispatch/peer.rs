@@ -11,6 +11,8 @@ use nginx_sys::{
 use ngx_wsgi_host::scoreboard::Lease;
 
 use super::dispatcher::Place;
+use super::idle::Connection;
+use super::mail::Slot;
 use super::parked::{park, unpark};
 use super::waiting::Admission;
 use crate::conf::{LocationConf, MainConf};
@@ -102,7 +104,7 @@ fn connect(
             pc.socklen = size_of::<libc::sockaddr_un>() as socklen_t;
             pc.name = std::ptr::from_ref(&address.name).cast_mut();
             match kept {
-                Some(c) => supply(pc, c),
+                Some(kept) => supply(pc, exchange, kept),
                 None => {
                     dispatcher.watch_sent(exchange);
                     code::OK
@@ -114,8 +116,8 @@ fn connect(
             pc.socklen = size_of::<libc::sockaddr>() as socklen_t;
             pc.name = std::ptr::from_ref(&EMBEDDED_NAME.0).cast_mut();
             let fresh = || dispatcher.embedded_host().and_then(|host| host.connect(pc.log));
-            match kept.or_else(fresh) {
-                Some(c) => supply(pc, c),
+            match kept.or_else(|| fresh().map(|c| Connection { c, slot: None })) {
+                Some(connection) => supply(pc, exchange, connection),
                 None => code::ERROR,
             }
         }
@@ -135,8 +137,13 @@ static EMBEDDED_NAME: Name =
 static EMBEDDED: libc::sockaddr =
     libc::sockaddr { sa_family: libc::AF_UNIX as libc::sa_family_t, sa_data: [0; 14] };
 
-fn supply(pc: &mut ngx_peer_connection_t, c: *mut nginx_sys::ngx_connection_t) -> ngx_int_t {
-    pc.connection = c;
+fn supply(
+    pc: &mut ngx_peer_connection_t,
+    exchange: &mut Exchange,
+    connection: Connection,
+) -> ngx_int_t {
+    pc.connection = connection.c;
+    exchange.slot = connection.slot;
     code::DONE
 }
 
@@ -151,6 +158,7 @@ unsafe extern "C" fn free_peer(
         let dispatcher = exchange.dispatcher();
         dispatcher.dequeue(exchange);
         unpark(pc, exchange);
+        let slot = exchange.slot.take();
         let Some(lease) = exchange.lease.take() else {
             pc.tries = 0;
             return;
@@ -163,7 +171,7 @@ unsafe extern "C" fn free_peer(
             }
             pc.tries = usize::from(unseen || pass_on(pc, exchange));
         } else {
-            keep_connection(pc, exchange, &lease);
+            keep_connection(pc, slot, exchange, &lease);
         }
         if exchange.outcome.is_some() || unseen {
             dispatcher.release(exchange.place, lease);
@@ -233,7 +241,12 @@ fn has_timed_out(pc: &ngx_peer_connection_t) -> bool {
     }
 }
 
-fn keep_connection(pc: &mut ngx_peer_connection_t, exchange: &Exchange, lease: &Lease) {
+fn keep_connection(
+    pc: &mut ngx_peer_connection_t,
+    slot: Option<Slot>,
+    exchange: &Exchange,
+    lease: &Lease,
+) {
     // SAFETY: the upstream exists as long as its peer is in use.
     let clean = unsafe {
         let u = exchange.request.upstream();
@@ -243,7 +256,7 @@ fn keep_connection(pc: &mut ngx_peer_connection_t, exchange: &Exchange, lease: &
         return;
     }
     let pool = exchange.dispatcher().idle(exchange.place, lease.process);
-    if pool.keep(lease.incarnation, pc.connection) {
+    if pool.keep(lease.incarnation, Connection { c: pc.connection, slot }) {
         pc.connection = std::ptr::null_mut();
     }
 }

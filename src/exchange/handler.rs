@@ -235,6 +235,7 @@ fn exchange(
         queue_us: now_us(),
         target,
         lease: None,
+        slot: None,
         ticket: None,
         clock: Clock::default(),
         waits_since: None,

@@ -7,7 +7,7 @@ mod head;
 use std::ops::Range;
 use std::os::fd::RawFd;
 
-use nginx_sys::{ngx_buf_t, ngx_log_t};
+use nginx_sys::ngx_log_t;
 use ngx::ngx_log_error;
 use ngx_wsgi_host::log::Level;
 use ngx_wsgi_host::wire::{BadFrame, Kind, LogRecord, Outcome};
@@ -15,7 +15,7 @@ use nix::sys::socket::{recv, MsgFlags};
 
 use super::frames::Piece;
 use super::Exchange;
-use crate::ffi::{now_msec, text, write_text, Request};
+use crate::ffi::{contents, now_msec, text, write_text, Request};
 
 pub use file::{pass as pass_file, prepare as prepare_file, PassedFile};
 pub use filter::{direct_filter, filter_init, pipe_filter};
@@ -108,7 +108,7 @@ impl Exchange {
         // SAFETY: the upstream of a live request; its buffer holds what was received.
         let (input, connection) = unsafe {
             let u = &*r.upstream();
-            (received(&u.buffer), u.peer.connection.as_ref())
+            (contents(&u.buffer), u.peer.connection.as_ref())
         };
         let mut at = 0;
         while let Ok(Step::Data(_) | Step::Head) = self.step(input, &mut at, r.log()) {}
@@ -144,15 +144,6 @@ fn write_log(log: *mut ngx_log_t, record: LogRecord<'_>) {
 
 fn bad_frame(log: *mut ngx_log_t, error: BadFrame) {
     ngx_log_error!(nginx_sys::NGX_LOG_ERR, log, "upstream sent an invalid response: {error}");
-}
-
-/// # Safety
-///
-/// `b` is a buffer of nginx's with received bytes between pos and last, which stay as they are as
-/// long as the result is used.
-unsafe fn received<'a>(b: *const ngx_buf_t) -> &'a [u8] {
-    // SAFETY: as the caller guarantees.
-    unsafe { std::slice::from_raw_parts((*b).pos, (*b).last.offset_from((*b).pos).max(0) as usize) }
 }
 
 /// The exchange is over: the connection may carry another one.

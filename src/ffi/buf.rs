@@ -135,6 +135,17 @@ pub unsafe fn size(b: *const ngx_buf_t) -> u64 {
     }
 }
 
+/// What a buffer in memory holds.
+///
+/// # Safety
+///
+/// `b` is a valid buffer in memory, and its bytes between pos and last stay as they are as long as the
+/// result is used.
+pub unsafe fn contents<'a>(b: *const ngx_buf_t) -> &'a [u8] {
+    // SAFETY: as the caller guarantees.
+    unsafe { std::slice::from_raw_parts((*b).pos, (*b).last.offset_from((*b).pos).max(0) as usize) }
+}
+
 /// nginx's `ngx_buf_in_memory`.
 ///
 /// # Safety

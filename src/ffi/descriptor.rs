@@ -8,7 +8,7 @@ use std::ptr::addr_of_mut;
 use libc::{cmsghdr, iovec, msghdr, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN};
 use nginx_sys::{ngx_buf_t, ngx_connection_error, ngx_connection_t, ngx_errno};
 
-use super::code;
+use super::{code, contents};
 
 /// Bytes of a control message with one descriptor.
 // SAFETY: computes a length.
@@ -98,12 +98,47 @@ pub unsafe fn send_with(
     b: *const ngx_buf_t,
     fd: BorrowedFd<'_>,
 ) -> isize {
+    // SAFETY: as the caller guarantees.
+    unsafe {
+        match attach(c, contents(b), fd) {
+            Ok(sent) => {
+                (*c).sent += sent as i64;
+                sent as isize
+            }
+            Err(libc::EAGAIN) => {
+                (*(*c).write).set_ready(0);
+                code::AGAIN
+            }
+            Err(error) => {
+                (*(*c).write).set_error(1);
+                ngx_connection_error(c, error, c"sendmsg() failed".as_ptr().cast_mut());
+                code::ERROR
+            }
+        }
+    }
+}
+
+/// Sends a few bytes with a descriptor attached, ahead of what nginx sends. Whether they have left; a
+/// connection that does not take them all fails at once.
+///
+/// # Safety
+///
+/// `c` is an open connection over a unix stream socket, over which nothing has been sent.
+pub unsafe fn send_whole(c: *mut ngx_connection_t, bytes: &[u8], fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: as the caller guarantees.
+    unsafe { attach(c, bytes, fd) == Ok(bytes.len()) }
+}
+
+/// sendmsg() with a descriptor. The error is the system's.
+///
+/// # Safety
+///
+/// `c` is an open connection over a unix stream socket.
+unsafe fn attach(c: *mut ngx_connection_t, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<usize, i32> {
     // SAFETY: as the caller guarantees; the message header refers to memory that outlives the call, and
     // the control message fits into its own.
     unsafe {
-        let event = (*c).write;
-        let len = (*b).last.offset_from((*b).pos) as usize;
-        let mut part = iovec { iov_base: (*b).pos.cast(), iov_len: len };
+        let mut part = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let mut control = MaybeUninit::<Control>::zeroed();
         let mut message: msghdr = zeroed();
         message.msg_iov = addr_of_mut!(part);
@@ -115,25 +150,14 @@ pub unsafe fn send_with(
         (*header).cmsg_type = libc::SCM_RIGHTS;
         (*header).cmsg_len = ONE as _;
         CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd.as_raw_fd());
-        let sent = loop {
+        loop {
             let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
             match libc::sendmsg((*c).fd, &message, flags) {
                 -1 if ngx_errno() == libc::EINTR => {}
-                sent => break sent,
+                -1 => return Err(ngx_errno()),
+                sent => return Ok(sent as usize),
             }
-        };
-        if sent >= 0 {
-            (*c).sent += sent as i64;
-            return sent;
         }
-        let error = ngx_errno();
-        if error == libc::EAGAIN {
-            (*event).set_ready(0);
-            return code::AGAIN;
-        }
-        (*event).set_error(1);
-        ngx_connection_error(c, error, c"sendmsg() failed".as_ptr().cast_mut());
-        code::ERROR
     }
 }
 

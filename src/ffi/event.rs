@@ -1,8 +1,13 @@
-//! Timers.
+//! Timers, and a look before the event loop waits.
+
+use std::sync::OnceLock;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_del_timer, ngx_delete_posted_event, ngx_event_t, ngx_log_t, ngx_msec_t,
+    ngx_add_timer, ngx_cycle_t, ngx_del_timer, ngx_delete_posted_event, ngx_event_actions,
+    ngx_event_t, ngx_int_t, ngx_log_t, ngx_msec_t, ngx_uint_t,
 };
+
+use super::{code, guard};
 
 /// The event thread's clock: milliseconds that never go back, as of the current event.
 pub fn now_msec() -> ngx_msec_t {
@@ -89,5 +94,38 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// nginx's own way to wait for events, once [`look_before_waiting`] has taken its place.
+static WAIT: OnceLock<ProcessEvents> = OnceLock::new();
+/// What is asked before.
+static LOOK: OnceLock<fn() -> bool> = OnceLock::new();
+
+type ProcessEvents = unsafe extern "C" fn(*mut ngx_cycle_t, ngx_msec_t, ngx_uint_t) -> ngx_int_t;
+
+/// Has `look` called each time before the event loop of this process waits. When it says that there is
+/// something to do, having posted events, the loop only takes what events there are.
+pub fn look_before_waiting(look: fn() -> bool) {
+    // SAFETY: written once, on the only thread of a process that has not begun to wait; nginx has chosen its
+    // way before any http module is started (ngx_event_process_init).
+    unsafe {
+        let Some(wait) = ngx_event_actions.process_events else { return };
+        if LOOK.set(look).is_ok() && WAIT.set(wait).is_ok() {
+            ngx_event_actions.process_events = Some(process_events);
+        }
+    }
+}
+
+unsafe extern "C" fn process_events(
+    cycle: *mut ngx_cycle_t,
+    timer: ngx_msec_t,
+    flags: ngx_uint_t,
+) -> ngx_int_t {
+    let has_more = guard("the event loop", false, || LOOK.get().is_some_and(|look| look()));
+    match WAIT.get() {
+        // SAFETY: nginx's own function, called as nginx does.
+        Some(wait) => unsafe { wait(cycle, if has_more { 0 } else { timer }, flags) },
+        None => code::ERROR,
     }
 }

@@ -14,7 +14,7 @@ use ngx_wsgi_host::log::Level;
 use ngx_wsgi_host::scoreboard::Lease;
 use ngx_wsgi_host::wire::{BadFrame, Head, Kind, LogRecord, Outcome};
 
-use crate::dispatch::{Dispatcher, Place};
+use crate::dispatch::{Connection, Dispatcher, Place, Slot};
 use crate::exchange::{next_id, FrameReader, Piece};
 use crate::ffi::{close_connection, code, guard, text, write_text, Request, Timer};
 
@@ -65,6 +65,8 @@ pub struct Question {
     pub ticket: Option<i64>,
     lease: Option<Lease>,
     connection: Option<NonNull<ngx_connection_t>>,
+    /// The connection's, which answers of hooks do not use.
+    slot: Option<Slot>,
     frames: FrameReader,
     going_away: bool,
     answer: Option<Answer>,
@@ -96,6 +98,7 @@ impl Question {
             ticket: None,
             lease: None,
             connection: None,
+            slot: None,
             frames: FrameReader::default(),
             going_away: false,
             answer: None,
@@ -126,15 +129,16 @@ impl Question {
         let kept = dispatcher.idle(Place::Embedded, lease.process).take(lease.incarnation, log);
         let fresh = || dispatcher.embedded_host().and_then(|host| host.connect(log));
         self.lease = Some(lease);
-        let Some(connection) = kept.or_else(fresh).and_then(NonNull::new) else {
+        let connection = kept.or_else(|| fresh().map(|c| Connection { c, slot: None }));
+        let Some(Connection { c, slot }) = connection else {
             return self.fail("the embedded host cannot be reached");
         };
-        self.connection = Some(connection);
+        self.connection = NonNull::new(c);
+        self.slot = slot;
         let address: *mut Question = self;
         // SAFETY: a connection that is ours alone, with both its events; its handlers know the
         // question's address, and go when it does.
         unsafe {
-            let c = connection.as_ptr();
             (*c).data = address.cast();
             (*(*c).read).handler = Some(on_read);
             (*(*c).write).handler = Some(on_write);
@@ -277,10 +281,11 @@ impl Question {
             dispatcher.dequeue_question(ticket);
         }
         let connection = self.connection.take().map(NonNull::as_ptr);
+        let slot = self.slot.take();
         let Some(lease) = self.lease.take() else { return };
         if let Some(c) = connection {
             let pool = dispatcher.idle(Place::Embedded, lease.process);
-            if !(clean && pool.keep(lease.incarnation, c)) {
+            if !(clean && pool.keep(lease.incarnation, Connection { c, slot })) {
                 // SAFETY: ours alone; the pool has not taken it.
                 unsafe { close_connection(c) };
             }

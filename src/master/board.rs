@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ngx_wsgi_host::scoreboard::{GroupShape, Leases, MappingError, ProcessState, Reports, Shape};
+use ngx_wsgi_host::memory::MappingError;
+use ngx_wsgi_host::scoreboard::{GroupShape, Leases, ProcessState, Reports, Shape};
 
 /// The scoreboard of the embedded hosts, in memory that all workers share. Each worker leases from its
 /// own group only, whose one process it is.

@@ -13,8 +13,9 @@ use ngx_wsgi_host::clock::{now_us, poll_timeout};
 use ngx_wsgi_host::config::{
     ConnectionConfig, ErrorLog, GroupConfig, Limits, Listener, SupervisorConfig,
 };
+use ngx_wsgi_host::memory::MappingError;
 use ngx_wsgi_host::scoreboard::{
-    GenerationFacts, GroupShape, Leases, MappingError, Reports, ServerGroup, ServerView, Shape,
+    GenerationFacts, GroupShape, Leases, Reports, ServerGroup, ServerView, Shape,
 };
 use ngx_wsgi_host::succession::ScriptIn;
 use nix::poll::{poll, PollFd, PollFlags};

@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{fence, AtomicU64, AtomicUsize, Ordering};
 
 use super::history::{Life, Restarts};
-use super::memory::{Mapping, MappingError};
+use crate::memory::{Mapping, MappingError};
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

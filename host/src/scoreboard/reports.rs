@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering};
 
-use super::memory::{Mapping, MappingError};
+use crate::memory::{Mapping, MappingError};
 
 /// A text that is written and read at the same time, as far as it fits.
 #[repr(C)]

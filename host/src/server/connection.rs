@@ -2,9 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use super::body::Body;
+use super::mail::Slot;
 use super::socket::Socket;
 use super::writer::Writer;
 use crate::config::ConnectionConfig;
@@ -36,6 +37,10 @@ pub struct Connection {
     /// nginx is to close it.
     leaving: AtomicBool,
     registered: AtomicBool,
+    /// Its place in the memory that is shared with the worker.
+    slot: OnceLock<Slot>,
+    /// A request has been taken from there.
+    mail: AtomicBool,
     /// [`IDLE`], [`OWNED`] or [`CALLED`].
     owner: AtomicU8,
     body: Mutex<Body>,
@@ -51,6 +56,8 @@ impl Connection {
             lost: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             registered: AtomicBool::new(false),
+            slot: OnceLock::new(),
+            mail: AtomicBool::new(false),
             owner: AtomicU8::new(IDLE),
             body: Mutex::new(Body::new()),
             writer: Mutex::new(Writer::new()),
@@ -81,7 +88,7 @@ impl Connection {
     pub fn send_waiting(&self) -> Left {
         // Whoever has it may be sending.
         let Some(mut writer) = self.try_writer() else { return Left::Some };
-        let sent = writer.send_gathered(&self.socket);
+        let sent = writer.send_gathered(&self.socket, self.slot());
         if sent == Ok(false) {
             return Left::Some;
         }
@@ -94,6 +101,26 @@ impl Connection {
             self.go_away();
         }
         Left::Nothing
+    }
+
+    /// Gives the connection a place in the memory that is shared with the worker; the first one counts.
+    pub fn settle(&self, slot: Slot) {
+        let _ = self.slot.set(slot);
+    }
+
+    pub fn slot(&self) -> Option<&Slot> {
+        self.slot.get()
+    }
+
+    /// A request has been taken from the connection's slot; its owner reads it.
+    pub fn deliver(&self) {
+        self.mail.store(true, Ordering::SeqCst);
+    }
+
+    /// The slot with a request that has been taken.
+    pub fn take_mail(&self) -> Option<&Slot> {
+        let slot = self.slot.get()?;
+        self.mail.swap(false, Ordering::SeqCst).then_some(slot)
     }
 
     /// The peer receives nothing any more.

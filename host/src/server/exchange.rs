@@ -33,7 +33,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Begins an exchange; `line` is method and URI, `rest` what was read behind the REQUEST frame, with
+    /// Begins an exchange whose response the connection's writer has begun; `line` is method and URI, `rest` what was read behind the REQUEST frame, with
     /// the descriptor that has come with it.
     pub fn begin(
         connection: &Arc<Connection>,
@@ -43,7 +43,6 @@ impl Served {
         outbox: &Arc<Outbox>,
         stirs: Option<Arc<Activity>>,
     ) -> Arc<Self> {
-        connection.writer().begin();
         connection.body().begin(request.flags & NO_BODY == 0, rest.0, rest.1);
         Arc::new(Served {
             connection: Arc::clone(connection),
@@ -64,7 +63,9 @@ impl Served {
         if self.connection.is_lost() {
             return;
         }
-        if let Err(errno) = writer.end(&self.connection.socket, outcome, goaway) {
+        if let Err(errno) =
+            writer.end(&self.connection.socket, self.connection.slot(), outcome, goaway)
+        {
             self.lose(errno);
         }
         drop(writer);

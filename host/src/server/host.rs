@@ -16,6 +16,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::activity::Activity;
 use super::connection::Connection;
+use super::mail::Mail;
 use super::outbox::Outbox;
 use super::registry::Registry;
 use super::serve::Serve;
@@ -39,7 +40,9 @@ const EVENTS: usize = 32;
 
 const END: u64 = 0;
 const LISTENER: u64 = 1;
-const FIRST_CONNECTION: u64 = 2;
+/// A connection that had mail is gone.
+const GONE: u64 = 2;
+const FIRST_CONNECTION: u64 = 3;
 
 /// What a host is made of.
 pub struct HostConfig {
@@ -91,10 +94,13 @@ pub(super) struct Shared {
     epoll: Epoll,
     /// Events that have been taken from the kernel and not been seen to yet.
     events: Mutex<VecDeque<u64>>,
+    /// Requests that are in memory.
+    pub mail: Mail,
     /// Who waits for more.
     pub turn: Turn,
     pub outbox: Arc<Outbox>,
     ended: EventFd,
+    gone: EventFd,
     listener: Option<UnixListener>,
     allowed_uids: Vec<u32>,
     registry: Registry,
@@ -128,9 +134,11 @@ impl Host {
         let shared = Shared {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             events: Mutex::default(),
+            mail: Mail::default(),
             turn: Turn::new()?,
             outbox: Arc::new(Outbox::new()?),
             ended: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            gone: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             listener,
             allowed_uids: config.allowed_uids,
             registry: Registry::new(FIRST_CONNECTION, config.connections),
@@ -146,6 +154,8 @@ impl Host {
             stack_size: config.stack_size,
         };
         shared.epoll.add(&shared.ended, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
+        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        shared.epoll.add(&shared.gone, EpollEvent::new(edges, GONE))?;
         if let Some(listener) = &shared.listener {
             listener.set_nonblocking(true)?;
             shared.epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
@@ -254,11 +264,11 @@ impl Shared {
     /// Waits for something to do, as the leader does. A connection is the caller's.
     pub fn wait(&self) -> Wake {
         loop {
-            let next = lock(&self.events).pop_front();
-            match next {
+            let event = lock(&self.events).pop_front();
+            let mail = if event.is_none() { self.mail.next() } else { None };
+            match event.or(mail) {
                 _ if self.is_over() => return Wake::End,
                 None => {
-                    self.outbox.send_all();
                     if let Err(errno) = self.wait_for_events() {
                         tracing::error!(level = 2u64, "epoll_wait() failed: {}", errno.desc());
                         return Wake::End;
@@ -266,9 +276,17 @@ impl Shared {
                 }
                 Some(END) => return Wake::End,
                 Some(LISTENER) => return Wake::Accept,
+                Some(GONE) => self.mail.wake_all(),
                 Some(token) => match self.registry.get(token) {
-                    Some(connection) if connection.claim() => return Wake::Connection(connection),
-                    Some(_) => {}
+                    Some(connection) => {
+                        match mail {
+                            Some(_) => connection.deliver(),
+                            None => connection.slot().into_iter().for_each(|it| self.mail.wake(it)),
+                        }
+                        if connection.claim() {
+                            return Wake::Connection(connection);
+                        }
+                    }
                     None => tracing::debug!("event for a closed connection"),
                 },
             }
@@ -277,12 +295,19 @@ impl Shared {
 
     /// Whether the thread will look at another request as soon as it is done with this one.
     pub fn goes_on(&self, thread: usize) -> bool {
-        !self.is_draining() && !lock(&self.events).is_empty() && self.turn.is_led_by(thread)
+        let has_more = || !lock(&self.events).is_empty() || self.mail.is_there();
+        !self.is_draining() && has_more() && self.turn.is_led_by(thread)
     }
 
+    /// Takes events from the kernel. Sleeps until there are any, unless there is mail.
     fn wait_for_events(&self) -> Result<(), Errno> {
         let mut events = [EpollEvent::empty(); EVENTS];
-        match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+        let sleeps = !self.mail.is_there() && {
+            self.outbox.send_all();
+            self.mail.rest()
+        };
+        let timeout = if sleeps { EpollTimeout::NONE } else { EpollTimeout::ZERO };
+        match self.epoll.wait(&mut events, timeout) {
             Ok(count) => lock(&self.events).extend(events[..count].iter().map(EpollEvent::data)),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -346,8 +371,13 @@ impl Shared {
             let _ = self.epoll.delete(connection);
         }
         // What ends an exchange may wait in it still.
-        let _ = connection.writer().send_gathered(&connection.socket);
+        let _ = connection.writer().send_gathered(&connection.socket, connection.slot());
         connection.socket.close();
+        if connection.slot().is_some() {
+            // Whoever sleeps may have been called on it, and has to look at what came after that. Cannot
+            // fail: the counter is far from its limit.
+            let _ = self.gone.write(1);
+        }
         if self.registry.remove(connection.token) && self.is_draining() {
             self.end();
         }

@@ -7,8 +7,9 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use thiserror::Error;
 
+use super::mail::Slot;
 use super::socket::{Received, Socket};
-use crate::wire::{BadFrame, Header, Kind, HEADER_LEN};
+use crate::wire::{BadFrame, Header, Kind, BY_MAIL, HEADER_LEN};
 
 /// What a thread keeps for reading; longer requests make the buffer grow until they are over.
 const KEPT: usize = 32 << 10;
@@ -37,6 +38,8 @@ pub enum Next {
     Nothing,
     /// nginx has closed the connection between exchanges.
     Closed,
+    /// nginx has attached memory with a slot of this number for the connection.
+    Mailbox(usize),
     /// A whole frame is in the buffer.
     Request,
 }
@@ -46,13 +49,19 @@ pub struct RequestBuffer {
     bytes: Vec<u8>,
     len: usize,
     payload: usize,
+    flags: u8,
     descriptor: Option<OwnedFd>,
 }
 
 impl RequestBuffer {
     /// A buffer that takes its memory at the first use: many a thread never serves.
     pub fn new() -> Self {
-        RequestBuffer { bytes: Vec::new(), len: 0, payload: 0, descriptor: None }
+        RequestBuffer { bytes: Vec::new(), len: 0, payload: 0, flags: 0, descriptor: None }
+    }
+
+    /// Whether the response may be left in the connection's mailbox.
+    pub fn wants_mail(&self) -> bool {
+        self.flags & BY_MAIL != 0
     }
 
     /// Payload of the frame, and the bytes read behind it.
@@ -85,18 +94,40 @@ impl RequestBuffer {
             }
             self.more(socket, until)?;
         };
-        if header.kind != Kind::Request {
-            return Err(BadFrame::Unexpected(header.kind).into());
-        }
-        self.payload = header.len as usize;
-        let whole = HEADER_LEN + self.payload;
+        let whole = self.begin(header)?;
         if whole > self.bytes.len() {
             self.bytes.resize(whole, 0);
         }
         while self.len < whole {
             self.more(socket, until)?;
         }
+        if header.kind == Kind::Mailbox {
+            let slot = self.bytes[HEADER_LEN..whole].first().copied();
+            return Ok(Next::Mailbox(slot.ok_or(BadFrame::Truncated("slot"))?.into()));
+        }
         Ok(Next::Request)
+    }
+
+    /// Reads a REQUEST frame that was left in the connection's slot.
+    pub fn read_mail(&mut self, slot: &Slot) -> Result<Next, ReadError> {
+        self.reset();
+        self.len = slot.read(&mut self.bytes);
+        let header = self.bytes[..self.len].first_chunk();
+        let header = Header::decode(header.ok_or(BadFrame::Truncated("header"))?)?;
+        if header.kind != Kind::Request || self.begin(header)? > self.len {
+            return Err(BadFrame::Truncated("request").into());
+        }
+        Ok(Next::Request)
+    }
+
+    /// Begins a frame; how long it is with its header.
+    fn begin(&mut self, header: Header) -> Result<usize, BadFrame> {
+        if !matches!(header.kind, Kind::Request | Kind::Mailbox) {
+            return Err(BadFrame::Unexpected(header.kind));
+        }
+        self.flags = header.flags;
+        self.payload = header.len as usize;
+        Ok(HEADER_LEN + self.payload)
     }
 
     fn more(&mut self, socket: &Socket, until: Instant) -> Result<(), ReadError> {
@@ -119,6 +150,7 @@ impl RequestBuffer {
     fn reset(&mut self) {
         self.len = 0;
         self.payload = 0;
+        self.flags = 0;
         self.descriptor = None;
         if self.bytes.len() != KEPT {
             self.bytes.resize(KEPT, 0);

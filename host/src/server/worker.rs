@@ -9,6 +9,7 @@ use nix::poll::PollFlags;
 use super::connection::Connection;
 use super::exchange::Served;
 use super::host::{Shared, Wake};
+use super::mail::Slot;
 use super::request::{Next, ReadError, RequestBuffer};
 use super::scheduling::prefer_throughput;
 use super::serve::Serve;
@@ -68,6 +69,7 @@ impl Worker<'_> {
                 tracing::error!("epoll_ctl() failed: {}", errno.desc());
                 break;
             }
+            connection.slot().into_iter().for_each(Slot::announce);
             if connection.release() {
                 return self.served - before;
             }
@@ -78,10 +80,10 @@ impl Worker<'_> {
 
     /// Serves the next request if it is there; whether the connection stays.
     fn serve_next(&mut self, connection: &Arc<Connection>) -> bool {
-        let keep = match self.buffer.read(&connection.socket) {
-            Ok(Next::Nothing) => Ok(true),
-            Ok(Next::Closed) => Ok(false),
+        let keep = match self.next(connection) {
             Ok(Next::Request) => self.exchange(connection),
+            Ok(Next::Closed) => Ok(false),
+            Ok(_) => Ok(true),
             Err(error) => Err(error),
         };
         let keep = keep.unwrap_or_else(|error| {
@@ -98,9 +100,25 @@ impl Worker<'_> {
         true
     }
 
+    /// Reads the connection's next request, from where it is.
+    fn next(&mut self, connection: &Connection) -> Result<Next, ReadError> {
+        if let Some(slot) = connection.take_mail() {
+            return self.buffer.read_mail(slot);
+        }
+        let next = self.buffer.read(&connection.socket)?;
+        let Next::Mailbox(number) = next else { return Ok(next) };
+        // Without a descriptor this process has as many open as it may.
+        if let Some(memory) = self.buffer.take_descriptor() {
+            let slot = self.shared.mail.attach(&memory, number, connection.token);
+            slot.into_iter().for_each(|slot| connection.settle(slot));
+        }
+        self.buffer.read(&connection.socket)
+    }
+
     /// Runs one exchange; whether the connection is good for another.
     fn exchange(&mut self, connection: &Arc<Connection>) -> Result<bool, ReadError> {
         let descriptor = self.buffer.take_descriptor();
+        let by_mail = self.buffer.wants_mail();
         let (payload, rest) = self.buffer.split();
         let request = Request::decode(payload)?;
         let (client, host) = describe(&request, &mut self.line);
@@ -108,6 +126,7 @@ impl Worker<'_> {
         let quiet = request.flags & QUIET != 0;
         let stirs = (shared.stirs && !quiet).then(|| Arc::clone(&shared.activity));
         let rest = (rest, descriptor);
+        connection.writer().begin(by_mail);
         let served = Served::begin(connection, &request, &self.line, rest, &shared.outbox, stirs);
         shared.activity.begin(self.index, quiet);
         let (line, script) = (&self.line[..], request.script);

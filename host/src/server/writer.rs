@@ -4,8 +4,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::mail::Slot;
 use super::socket::Socket;
 use crate::log::Level;
+use crate::mailbox::Sleep;
 use crate::wire::{
     encode_head, limit, BadFrame, Header, Kind, LogRecord, Outcome, Span, HEADER_LEN, LOG_MAX,
     STATIC,
@@ -28,6 +30,8 @@ pub struct Writer {
     responded: bool,
     /// Some of the response has been sent, or waits to be.
     sent: bool,
+    /// The response may be left in the mailbox: nothing of it has left on the socket.
+    by_mail: bool,
     /// What is queued begins inside a frame.
     cut: bool,
     /// The outbox knows of the connection.
@@ -43,14 +47,16 @@ impl Writer {
             open: false,
             responded: false,
             sent: false,
+            by_mail: false,
             cut: false,
             posted: false,
             goaway: false,
         }
     }
 
-    /// Starts the response of a new exchange.
-    pub fn begin(&mut self) {
+    /// Starts the response of a new exchange, which may be left in the mailbox or not.
+    pub fn begin(&mut self, by_mail: bool) {
+        self.by_mail = by_mail;
         self.queued.clear();
         self.queued.shrink_to(GATHERED);
         self.cut = false;
@@ -101,17 +107,23 @@ impl Writer {
     }
 
     /// Sends as much of what has been gathered as goes without waiting. Whether that was all.
-    pub fn send_gathered(&mut self, socket: &Socket) -> Result<bool, Errno> {
+    pub fn send_gathered(&mut self, socket: &Socket, slot: Option<&Slot>) -> Result<bool, Errno> {
         let may_leave = self.sent || !self.open;
         if !may_leave || self.queued.is_empty() {
             return Ok(true);
         }
+        let left = if self.open { Err(Sleep::NONE) } else { self.leave(slot) };
+        let Err(sleep) = left else { return Ok(true) };
         match socket.send_some(&self.queued, &[]) {
             Ok(sent) => drop(self.queued.drain(..sent)),
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),
             Err(errno) => return Err(errno),
         }
+        self.by_mail = false;
         self.cut = !self.queued.is_empty();
+        if !self.cut {
+            call(slot, sleep);
+        }
         Ok(!self.cut)
     }
 
@@ -161,15 +173,33 @@ impl Writer {
                 if self.cut {
                     self.flush(socket, &[])?;
                 }
+                self.by_mail = false;
                 return socket.send_all(&frames, &[]);
             }
         }
     }
 
     /// Ends the exchange; with `goaway`, the connection's last one.
-    pub fn end(&mut self, socket: &Socket, outcome: Outcome, goaway: bool) -> Result<(), Errno> {
+    pub fn end(
+        &mut self,
+        socket: &Socket,
+        slot: Option<&Slot>,
+        outcome: Outcome,
+        goaway: bool,
+    ) -> Result<(), Errno> {
         self.queue_end(outcome, goaway);
-        self.flush(socket, &[])
+        let Err(sleep) = self.leave(slot) else { return Ok(()) };
+        self.flush(socket, &[])?;
+        call(slot, sleep);
+        Ok(())
+    }
+
+    /// Leaves the whole response in the mailbox, if it may be there and is looked for.
+    fn leave(&mut self, slot: Option<&Slot>) -> Result<(), Sleep> {
+        let slot = slot.filter(|_| self.by_mail && self.descriptor.is_none());
+        slot.ok_or(Sleep::NONE)?.answer(&self.queued)?;
+        self.queued.clear();
+        Ok(())
     }
 
     /// Ends the exchange with what others may leave together with, if there is room for it. Whether there
@@ -230,10 +260,16 @@ impl Writer {
             None => socket.send_all(&self.queued, block),
         };
         self.queued.clear();
+        self.by_mail = false;
         self.cut = false;
         self.sent |= self.responded;
         sent
     }
+}
+
+/// A whole response has been sent to a worker that slept.
+fn call(slot: Option<&Slot>, sleep: Sleep) {
+    slot.into_iter().for_each(|slot| slot.call(sleep));
 }
 
 /// Length of the first piece of a line that goes into one LOG frame, cut between characters.

@@ -7,8 +7,13 @@ use super::span::Unfit;
 /// Bytes of a frame header.
 pub const HEADER_LEN: usize = 8;
 
+const FLAGS_AT: usize = 5;
+
 /// Flag of a BODY frame: no more body follows.
 pub const LAST: u8 = 1;
+
+/// Flag of a REQUEST frame: the response may be left in the connection's mailbox.
+pub const BY_MAIL: u8 = 1;
 
 /// Longest text of one LOG frame, in bytes; below nginx's own limit of a log line (2048).
 pub const LOG_MAX: usize = 1800;
@@ -23,6 +28,9 @@ pub enum Kind {
     Body = 2,
     /// nginx to host: the body is a file, its descriptor is attached: `u64 offset, u64 length`.
     BodyFile = 3,
+    /// nginx to host, before the first REQUEST: `u8 slot` in the memory whose descriptor is attached, see
+    /// [`crate::mailbox`].
+    Mailbox = 4,
     /// host to nginx: status and headers.
     Response = 16,
     /// host to nginx: a piece of the response body.
@@ -75,6 +83,7 @@ impl Kind {
             1 => Kind::Request,
             2 => Kind::Body,
             3 => Kind::BodyFile,
+            4 => Kind::Mailbox,
             16 => Kind::Response,
             17 => Kind::Data,
             18 => Kind::File,
@@ -95,7 +104,7 @@ pub const fn limit(kind: Kind) -> u32 {
         Kind::BodyFile | Kind::File => 16,
         Kind::Response => 1 << 20,
         Kind::Log => LOG_MAX as u32 + 1,
-        Kind::End => 1,
+        Kind::End | Kind::Mailbox => 1,
         Kind::Reject | Kind::GoAway => 0,
     }
 }
@@ -123,6 +132,11 @@ impl Header {
         [len[0], len[1], len[2], len[3], self.kind as u8, self.flags, 0, 0]
     }
 
+    /// Changes the flags of an encoded frame.
+    pub fn set_flags(frame: &mut [u8], flags: u8) {
+        frame[FLAGS_AT] = flags;
+    }
+
     /// Reads a header.
     ///
     /// # Errors
@@ -138,7 +152,7 @@ impl Header {
         if bytes[6] != 0 || bytes[7] != 0 {
             return Err(BadFrame::Invalid("reserved"));
         }
-        Ok(Header { len, kind, flags: bytes[5] })
+        Ok(Header { len, kind, flags: bytes[FLAGS_AT] })
     }
 }
 

@@ -8,9 +8,9 @@ use nginx_sys::{
     ngx_int_t,
 };
 
-use super::{bad_frame, file, keep_alive, received, Step};
+use super::{bad_frame, file, keep_alive, Step};
 use crate::exchange::{links, Exchange};
-use crate::ffi::{code, guard, Request};
+use crate::ffi::{code, contents, guard, Request};
 
 /// nginx's `input_filter_init`, for both ways of passing the body on.
 ///
@@ -59,7 +59,7 @@ fn forgive_unread_body(r: Request) {
 pub unsafe extern "C" fn pipe_filter(p: *mut ngx_event_pipe_t, raw: *mut ngx_buf_t) -> ngx_int_t {
     guard("a response body", code::ERROR, || {
         // SAFETY: as documented.
-        let (r, input) = unsafe { (Request::new((*p).input_ctx.cast()), received(raw)) };
+        let (r, input) = unsafe { (Request::new((*p).input_ctx.cast()), contents(raw)) };
         let Some(exchange) = Exchange::of(r) else { return code::ERROR };
         if input.is_empty() {
             return code::OK;
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn direct_filter(data: *mut c_void, bytes: isize) -> ngx_i
             let buffer = std::ptr::addr_of_mut!((*r.upstream()).buffer);
             (*buffer).pos = (*buffer).last;
             (*buffer).last = (*buffer).last.offset(bytes);
-            (r, buffer, received(buffer))
+            (r, buffer, contents(buffer))
         };
         forgive_unread_body(r);
         match Exchange::of(r).and_then(|exchange| direct_input(r, exchange, buffer, input)) {

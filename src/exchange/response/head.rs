@@ -14,11 +14,11 @@ use nginx_sys::{
 use ngx::ngx_log_error;
 use ngx_wsgi_host::wire::{Head, Outcome};
 
-use super::{bad_frame, file, keep_alive, received, PassedFile, Step};
+use super::{bad_frame, file, keep_alive, PassedFile, Step};
 use crate::conf::LocationConf;
 use crate::dispatch::passes_on;
 use crate::exchange::{cache, serves_stale, Exchange};
-use crate::ffi::{code, guard, header_key, intercept, pool_copy, Request};
+use crate::ffi::{code, contents, guard, header_key, intercept, pool_copy, Request};
 
 /// Headers of the application that would break the framing of nginx's own response, or be taken
 /// for instructions to nginx (semantics l.5).
@@ -44,7 +44,7 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
     // SAFETY: the upstream's buffer holds what was received between pos and last.
     let (buffer, input) = unsafe {
         let buffer = std::ptr::addr_of_mut!((*r.upstream()).buffer);
-        (buffer, received(buffer))
+        (buffer, contents(buffer))
     };
     let mut at = 0;
     let rc = loop {

@@ -94,13 +94,48 @@ impl Mapping {
     /// # Panics
     ///
     /// When `T` does not lie inside the mapping or not at its alignment: the layout code is wrong.
-    pub(super) fn at<T>(&self, offset: usize) -> &T {
+    pub(crate) fn at<T>(&self, offset: usize) -> &T {
         assert!(offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.len.get()));
         // SAFETY: in bounds by the assertion above.
         let place = unsafe { self.base.add(offset) }.cast::<T>();
         assert!(place.is_aligned());
         // SAFETY: in bounds, aligned, mapped for the life of self; contents as documented.
         unsafe { place.as_ref() }
+    }
+
+    /// Copies `bytes` to `offset`. What another process writes there at the same time is mixed with them.
+    ///
+    /// # Panics
+    ///
+    /// When they do not lie inside the mapping: the layout code is wrong.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len.get()));
+        // SAFETY: in bounds by the assertion above, and apart from any Rust object: nobody has a
+        // reference into this part of the mapping.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.base.as_ptr().add(offset),
+                bytes.len(),
+            );
+        }
+    }
+
+    /// Copies from `offset` to all of `out`, under the same conditions.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::write`].
+    pub(crate) fn read(&self, offset: usize, out: &mut [u8]) {
+        assert!(offset.checked_add(out.len()).is_some_and(|end| end <= self.len.get()));
+        // SAFETY: as in write; whatever is there is good for bytes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.base.as_ptr().add(offset),
+                out.as_mut_ptr(),
+                out.len(),
+            );
+        }
     }
 }
 
