@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use thiserror::Error;
 
 use crate::log::Level;
-use crate::wire::Span;
+use crate::wire::{Headers, Span};
 
 /// Why the request body cannot be read any further.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub trait Exchange: Send + Sync {
         &self,
         status: u16,
         status_line: &[u8],
-        headers: &[(Vec<u8>, Vec<u8>)],
+        headers: &Headers,
     ) -> Result<(), Disconnected>;
 
     /// Sends a block of the response body. Blocks while nginx takes no more.

@@ -28,5 +28,5 @@ pub use request::{
     key, set_flags, set_id, Entry, Request, RequestEncoder, Target, AGAIN, HEAD_ONLY, HOOK,
     NO_BODY, NO_FILE, ONCE, QUIET, RELOADING,
 };
-pub use response::{encode_head, Head, LogRecord, Outcome};
+pub use response::{encode_head, Head, Headers, LogRecord, Outcome};
 pub use span::{Span, Unfit, SPAN_FRAME_LEN, STATIC};

@@ -16,7 +16,8 @@ use ngx_wsgi_host::log::{install, Level, Sink};
 use ngx_wsgi_host::scoreboard::Reports;
 use ngx_wsgi_host::server::{Host, HostConfig, Serve};
 use ngx_wsgi_host::wire::{
-    Head, Header, Kind, LogRecord, Outcome, Request, Span, LAST, LOG_MAX, NO_BODY, NO_FILE, STATIC,
+    Head, Header, Headers, Kind, LogRecord, Outcome, Request, Span, LAST, LOG_MAX, NO_BODY,
+    NO_FILE, STATIC,
 };
 
 use server_client::{frame, request, until, Client, Frame, LIMIT};
@@ -58,7 +59,7 @@ fn client(host: &Host) -> Client {
 }
 
 fn ok(exchange: &Arc<dyn Exchange>, body: &[u8]) -> Outcome {
-    let headers = [(b"X-Test".to_vec(), b"yes".to_vec())];
+    let headers = [("X-Test", "yes")].into_iter().collect();
     match exchange.respond(200, b"200 OK", &headers).and_then(|()| exchange.send(body)) {
         Ok(()) => Outcome::Complete,
         Err(_) => Outcome::Aborted,
@@ -119,7 +120,7 @@ fn answer_soon(exchange: &Arc<dyn Exchange>) -> Outcome {
     while since.elapsed() < Duration::from_micros(100) {
         std::hint::spin_loop();
     }
-    exchange.respond(200, b"200 OK", &[]).unwrap();
+    exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
     exchange.send_last(b"done").unwrap();
     Outcome::Complete
 }
@@ -179,7 +180,7 @@ fn small_blocks_leave_together_and_in_order() {
     let blocks: Vec<_> = (0..500u32).map(|n| vec![n as u8; size(n)]).collect();
     let expected = blocks.concat();
     let host = host(1, move |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         blocks.iter().for_each(|block| yield_block(exchange, block));
         Outcome::Complete
     });
@@ -197,7 +198,7 @@ fn a_block_does_not_wait_for_the_next_one() {
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);
     let host = host(1, move |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         for block in [&b"first"[..], b"second"] {
             yield_block(exchange, block);
             let _ = gate.lock().unwrap().recv();
@@ -222,7 +223,7 @@ fn gathered_blocks_wait_for_a_client_that_reads_late() {
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
     let host = host(1, move |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         let (mut taken, mut last) = (0, Instant::now());
         // Until neither the connection nor the writer has room.
         while last.elapsed() < Duration::from_millis(200) {
@@ -246,7 +247,7 @@ fn gathered_blocks_wait_for_a_client_that_reads_late() {
 #[test]
 fn what_has_been_gathered_makes_a_failure_one_in_the_middle() {
     let host = host(1, |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         yield_block(exchange, b"half");
         Outcome::Failed
     });
@@ -342,7 +343,7 @@ fn a_body_file_that_cannot_be_read_is_an_error() {
 fn a_file_arrives_ahead_of_its_response_in_one_piece() {
     let host = host(1, |request, exchange| {
         assert_eq!(exchange.takes_files(), request.flags & NO_FILE == 0);
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         let file = File::open(std::env::current_exe().unwrap()).unwrap();
         exchange.send_file(file.into(), Span { offset: 3, len: 4 }).unwrap();
         Outcome::Complete
@@ -366,7 +367,7 @@ fn a_file_arrives_ahead_of_its_response_in_one_piece() {
 #[test]
 fn a_file_of_a_response_that_fails_is_kept_back() {
     let host = host(1, |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         let file = File::open(std::env::current_exe().unwrap()).unwrap();
         exchange.send_file(file.into(), Span { offset: 0, len: 4 }).unwrap();
         Outcome::Failed
@@ -380,7 +381,7 @@ fn a_file_of_a_response_that_fails_is_kept_back() {
 #[test]
 fn a_response_without_data_arrives_with_its_end() {
     let host = host(1, |_, exchange| {
-        exchange.respond(304, b"304 Not Modified", &[]).unwrap();
+        exchange.respond(304, b"304 Not Modified", &Headers::default()).unwrap();
         Outcome::Complete
     });
     let mut client = client(&host);
@@ -456,7 +457,7 @@ fn an_unread_body_is_discarded() {
 fn both_ways_at_once_do_not_block_each_other() {
     const SIZE: usize = 8 << 20;
     let host = host(1, |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         let mut buf = vec![0; 64 << 10];
         loop {
             match exchange.read(&mut buf).unwrap() {
@@ -500,7 +501,7 @@ fn a_client_that_leaves_in_the_middle_is_noticed() {
         if request.get(b"REQUEST_URI") == Some(b"/next") {
             return ok(exchange, b"fine");
         }
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         while exchange.send(&[0; 64 << 10]).is_ok() {}
         let _ = tell.lock().unwrap().send(exchange.is_disconnected());
         Outcome::Aborted
@@ -610,7 +611,7 @@ fn long_log_lines_are_split_between_characters() {
     let line = "\u{20ac}".repeat(LOG_MAX);
     let expected = line.clone();
     let host = host(1, move |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         exchange.log(Level::Warn, line.as_bytes());
         exchange.log(Level::Info, b"");
         Outcome::Complete
@@ -631,7 +632,7 @@ fn log_lines_of_a_running_request_do_not_wait() {
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);
     let host = host(1, move |_, exchange| {
-        exchange.respond(200, b"200 OK", &[]).unwrap();
+        exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         exchange.log(Level::Error, b"still at it");
         let _ = gate.lock().unwrap().recv();
         Outcome::Complete
@@ -676,7 +677,7 @@ fn outcomes_fit_what_has_been_sent() {
             _ => (true, true, Outcome::Aborted),
         };
         if respond {
-            exchange.respond(200, b"200 OK", &[]).unwrap();
+            exchange.respond(200, b"200 OK", &Headers::default()).unwrap();
         }
         if send {
             exchange.send(b"part").unwrap();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ngx_wsgi_host::exchange::Exchange;
 use ngx_wsgi_host::scoreboard::Reports;
 use ngx_wsgi_host::server::{Host, HostConfig};
-use ngx_wsgi_host::wire::{Outcome, Request};
+use ngx_wsgi_host::wire::{Headers, Outcome, Request};
 
 use server_client::{Client, LIMIT};
 
@@ -27,7 +27,7 @@ fn listening(name: &str, allowed_uid: Option<u32>) -> (Host, PathBuf) {
     let host = host.unwrap();
     host.spawn(|_| {
         Box::new(|_: &Request<'_>, exchange: &Arc<dyn Exchange>| {
-            exchange.respond(204, b"204 No Content", &[]).unwrap();
+            exchange.respond(204, b"204 No Content", &Headers::default()).unwrap();
             Outcome::Complete
         })
     })

@@ -175,14 +175,14 @@ pub fn next_callback(body: impl FnOnce(Py) -> PyResult<Option<Object>>) -> *mut 
 }
 
 /// Checks how many positional arguments there are and returns them.
-pub fn arguments(
+pub fn arguments<'a>(
     py: Py,
     name: &str,
-    tuple: &Object,
+    tuple: &'a Object,
     least: usize,
     most: usize,
-) -> PyResult<Vec<Object>> {
-    let items = tuple.items().unwrap_or_default();
+) -> PyResult<&'a [Object]> {
+    let items = tuple.as_tuple().unwrap_or_default();
     if (least..=most).contains(&items.len()) {
         return Ok(items);
     }

@@ -500,19 +500,30 @@ impl Object {
         unsafe { ffi::PyList_Check(self.as_ptr()) == 0 || ffi::PyList_Size(self.as_ptr()) == 0 }
     }
 
-    /// The items of a list or tuple as it is now; `None` when it is neither.
-    pub fn items(&self) -> Option<Vec<Object>> {
-        // SAFETY: checked to be a list or tuple; the index is checked by the call, so a list that
-        // shrinks meanwhile only ends the loop.
-        unsafe {
-            let object = self.as_ptr();
-            let is_list = ffi::PyList_Check(object) != 0;
-            if !is_list && ffi::PyTuple_Check(object) == 0 {
+    /// The items of a list, which may change meanwhile.
+    pub fn list_items(&self) -> impl Iterator<Item = Object> + '_ {
+        // SAFETY: asked for only when it is a list; one that shrinks meanwhile ends the iteration, and a
+        // borrowed item gets a reference of its own before any Python runs.
+        (0..).map_while(|position| unsafe {
+            let list = self.as_ptr();
+            if ffi::PyList_Check(list) == 0 || position >= ffi::PyList_Size(list) {
                 return None;
             }
-            let len = ffi::PyObject_Size(object);
-            let item = if is_list { ffi::PyList_GetItem } else { ffi::PyTuple_GetItem };
-            (0..len).map(|position| Object::from_borrowed(item(object, position)).ok()).collect()
+            Object::from_borrowed(ffi::PyList_GetItem(list, position)).ok()
+        })
+    }
+
+    /// The items of a tuple.
+    pub fn as_tuple(&self) -> Option<&[Object]> {
+        // SAFETY: checked to be a tuple, whose items are behind its head and never change while somebody
+        // has a reference to it; none of them is null, and Object is transparent over such a pointer.
+        unsafe {
+            if ffi::PyTuple_Check(self.as_ptr()) == 0 {
+                return None;
+            }
+            let tuple = self.as_ptr().cast::<ffi::PyTupleObject>();
+            let len = ffi::PyTuple_Size(self.as_ptr()) as usize;
+            Some(std::slice::from_raw_parts((&raw const (*tuple).ob_item).cast(), len))
         }
     }
 

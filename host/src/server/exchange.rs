@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 use super::writer::Writer;
 use crate::exchange::{BodyError, Disconnected, Exchange};
 use crate::log::Level;
-use crate::wire::{Outcome, Request, Span, HEAD_ONLY, NO_BODY, NO_FILE};
+use crate::wire::{Headers, Outcome, Request, Span, HEAD_ONLY, NO_BODY, NO_FILE};
 
 /// The handle that the application's side gets. It outlives the exchange when an application keeps
 /// `wsgi.input` or `wsgi.errors`; from END on it is dead.
@@ -147,8 +147,8 @@ impl Served {
     }
 
     /// The name of a header whose line is longer than it may be, and the line's length.
-    fn too_long<'a>(&self, headers: &'a [(Vec<u8>, Vec<u8>)]) -> Option<(&'a [u8], usize)> {
-        let mut lines = headers.iter().map(|(name, value)| (&**name, name.len() + 2 + value.len()));
+    fn too_long<'a>(&self, headers: &'a Headers) -> Option<(&'a [u8], usize)> {
+        let mut lines = headers.iter().map(|(name, value)| (name, name.len() + 2 + value.len()));
         lines.find(|(_, len)| *len > self.connection.header_line_max)
     }
 }
@@ -211,7 +211,7 @@ impl Exchange for Served {
         &self,
         status: u16,
         status_line: &[u8],
-        headers: &[(Vec<u8>, Vec<u8>)],
+        headers: &Headers,
     ) -> Result<(), Disconnected> {
         if let Some((name, len)) = self.too_long(headers) {
             let (name, max) = (name.escape_ascii(), self.connection.header_line_max);

@@ -9,8 +9,8 @@ use super::socket::Socket;
 use crate::log::Level;
 use crate::mailbox::Sleep;
 use crate::wire::{
-    encode_head, limit, BadFrame, Header, Kind, LogRecord, Outcome, Span, HEADER_LEN, LOG_MAX,
-    STATIC,
+    encode_head, limit, BadFrame, Header, Headers, Kind, LogRecord, Outcome, Span, HEADER_LEN,
+    LOG_MAX, STATIC,
 };
 
 /// Blocks below this size are copied behind their header: cheaper than a second piece to gather.
@@ -77,12 +77,7 @@ impl Writer {
     }
 
     /// Queues the RESPONSE frame.
-    pub fn respond(
-        &mut self,
-        status: u16,
-        line: &[u8],
-        headers: &[(Vec<u8>, Vec<u8>)],
-    ) -> Result<(), BadFrame> {
+    pub fn respond(&mut self, status: u16, line: &[u8], headers: &Headers) -> Result<(), BadFrame> {
         encode_head(&mut self.queued, status, line, headers)?;
         self.responded = true;
         Ok(())

@@ -2,6 +2,9 @@
 
 use super::frame::{put_bytes, put_u16, BadFrame, Fields, Header, Kind, HEADER_LEN};
 
+/// Bytes that the headers of most responses need.
+const USUAL: usize = 256;
+
 /// How an exchange ended, as END says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -34,6 +37,38 @@ impl Outcome {
     }
 }
 
+/// Headers of a response in their order, as they travel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Headers {
+    /// Appends one.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        // Room for all that most responses have.
+        self.bytes.reserve(if self.count == 0 { USUAL } else { 0 });
+        put_bytes(&mut self.bytes, name);
+        put_bytes(&mut self.bytes, value);
+        self.count += 1;
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut fields = Fields(&self.bytes);
+        std::iter::from_fn(move || pair(&mut fields).ok())
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut headers = Headers::default();
+        pairs.into_iter().for_each(|(name, value)| headers.push(name.as_ref(), value.as_ref()));
+        headers
+    }
+}
+
 /// Appends a whole RESPONSE frame.
 ///
 /// `status_line` is the application's, code and reason ("404 Not Found"). The caller has validated
@@ -46,23 +81,22 @@ pub fn encode_head(
     out: &mut Vec<u8>,
     status: u16,
     status_line: &[u8],
-    headers: &[(Vec<u8>, Vec<u8>)],
+    headers: &Headers,
 ) -> Result<(), BadFrame> {
-    let start = out.len();
-    out.extend_from_slice(&[0; HEADER_LEN]);
+    // Status, the line's length, and the number of headers.
+    const FIXED: usize = 2 + 4 + 2;
+    let len = FIXED + status_line.len() + headers.bytes.len();
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    let count = u16::try_from(headers.count).ok();
+    let Some(count) = count.filter(|_| len <= super::limit(Kind::Response)) else {
+        return Err(BadFrame::Length(Kind::Response, len));
+    };
+    out.reserve(HEADER_LEN + len as usize);
+    out.extend_from_slice(&Header::new(Kind::Response, 0, len).encode());
     put_u16(out, status);
     put_bytes(out, status_line);
-    put_u16(out, u16::try_from(headers.len()).unwrap_or(u16::MAX));
-    for (name, value) in headers.iter().take(usize::from(u16::MAX)) {
-        put_bytes(out, name);
-        put_bytes(out, value);
-    }
-    let len = u32::try_from(out.len() - start - HEADER_LEN).unwrap_or(u32::MAX);
-    if len > super::limit(Kind::Response) || headers.len() > usize::from(u16::MAX) {
-        out.truncate(start);
-        return Err(BadFrame::Length(Kind::Response, len));
-    }
-    out[start..start + HEADER_LEN].copy_from_slice(&Header::new(Kind::Response, 0, len).encode());
+    put_u16(out, count);
+    out.extend_from_slice(&headers.bytes);
     Ok(())
 }
 
@@ -175,7 +209,8 @@ mod tests {
 
     fn head(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
         let mut out = Vec::new();
-        encode_head(&mut out, 200, b"200 OK", headers).unwrap();
+        let headers = headers.iter().cloned().collect();
+        encode_head(&mut out, 200, b"200 OK", &headers).unwrap();
         out
     }
 
@@ -204,13 +239,29 @@ mod tests {
     fn a_status_line_of_another_status_is_refused() {
         let decoded = |status, line: &[u8]| {
             let mut out = Vec::new();
-            encode_head(&mut out, status, line, &[]).unwrap();
+            encode_head(&mut out, status, line, &Headers::default()).unwrap();
             Head::decode(&out[HEADER_LEN..]).is_ok()
         };
         assert!(decoded(204, b"204 No Content") && decoded(200, b"200"));
         assert!(!decoded(200, b"204 No Content"));
         assert!(!decoded(200, b"2000"));
         assert!(!decoded(101, b"101 Switching Protocols"));
+    }
+
+    #[test]
+    fn a_head_over_the_limit_is_refused() {
+        let limit = crate::wire::limit(Kind::Response) as usize;
+        let encoded = |headers: &Headers| {
+            let mut out = b"before".to_vec();
+            let encoded = encode_head(&mut out, 200, b"200 OK", headers);
+            assert_eq!(encoded.is_ok(), out.len() > 6);
+            encoded.is_ok()
+        };
+        let rest = vec![b'x'; limit - 2 - 4 - 6 - 2 - 4 - 1 - 4];
+        assert!(encoded(&[(b"N", &rest[..])].into_iter().collect()));
+        assert!(!encoded(&[(&b"NN"[..], &rest[..])].into_iter().collect()));
+        let many = |count| std::iter::repeat_n((b"N", b""), count).collect::<Headers>();
+        assert!(encoded(&many(65_535)) && !encoded(&many(65_536)));
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl Call<'_> {
 
     fn time_out(&self) -> Outcome {
         self.timed_out.set(true);
-        let nothing = [(b"Content-Length".to_vec(), b"0".to_vec())];
+        let nothing = [("Content-Length", "0")].into_iter().collect();
         match self.exchange.respond(504, b"504 Gateway Timeout", &nothing) {
             Ok(()) => Outcome::Complete,
             Err(_) => Outcome::Failed,

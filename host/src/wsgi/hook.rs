@@ -64,8 +64,7 @@ pub fn ask(
     });
     let Some(answer) = answer else { return Outcome::Failed };
     let line = format!("{} {}", answer.verdict, question.function);
-    let values: Vec<_> =
-        answer.values.into_iter().map(|(name, value)| (name.to_vec(), value)).collect();
+    let values = answer.values.into_iter().collect();
     match exchange.respond(answer.verdict, line.as_bytes(), &values) {
         Ok(()) => Outcome::Complete,
         Err(_) => Outcome::Failed,

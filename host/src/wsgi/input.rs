@@ -69,7 +69,7 @@ pub fn input(class: &Object, scope: &Arc<Scope>) -> PyResult<Object> {
 fn read(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     let arguments = arguments(py, "read", tuple, 0, 1)?;
     input.check(py, "read")?;
-    let size = size_argument(py, &arguments, -1)?;
+    let size = size_argument(py, arguments, -1)?;
     let want = usize::try_from(size).unwrap_or(usize::MAX);
     let mut bytes = py.bytes_buffer();
     let read = input.buffer(py).read(py, &input.scope, want, &mut bytes);
@@ -81,14 +81,14 @@ fn read(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
 fn readline(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     let arguments = arguments(py, "readline", tuple, 0, 1)?;
     input.check(py, "readline")?;
-    let size = size_argument(py, &arguments, -1)?;
+    let size = size_argument(py, arguments, -1)?;
     input.line(py, size)?.finish(py)
 }
 
 fn readlines(py: Py, input: &Input, tuple: &Object) -> PyResult<Object> {
     let arguments = arguments(py, "readlines", tuple, 0, 1)?;
     input.check(py, "readlines")?;
-    let hint = size_argument(py, &arguments, 0)?;
+    let hint = size_argument(py, arguments, 0)?;
     let lines = py.list()?;
     let mut total = 0;
     loop {

@@ -8,7 +8,7 @@ use crate::exchange::Disconnected;
 use crate::lock::lock;
 use crate::log::Level;
 use crate::python::object::{Kind, Py, PyResult};
-use crate::wire::Span;
+use crate::wire::{Headers, Span};
 
 /// A last block below this size certainly does not wait for nginx.
 const QUEUED_BELOW: usize = 8 << 10;
@@ -17,7 +17,7 @@ const QUEUED_BELOW: usize = 8 << 10;
 pub struct Head {
     pub status: u16,
     pub line: Vec<u8>,
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub headers: Headers,
 }
 
 /// One request's response.
@@ -89,8 +89,8 @@ impl Output {
     /// The Content-Length that the application has announced.
     pub fn length(&self, py: Py) -> PyResult<Option<u64>> {
         let state = self.state();
-        let mut headers = state.head.iter().flat_map(|head| &head.headers);
-        let Some((_, value)) = headers.rfind(|header| is_length(header)) else {
+        let headers = state.head.iter().flat_map(|head| head.headers.iter());
+        let Some((_, value)) = headers.filter(|(name, _)| is_length(name)).last() else {
             return Ok(None);
         };
         let digits = std::str::from_utf8(without_sign(value)).ok();
@@ -98,7 +98,7 @@ impl Output {
         if let Some(length) = digits.and_then(|text| text.parse().ok()) {
             return Ok(Some(length));
         }
-        let value = value.clone();
+        let value = value.to_vec();
         drop(state);
         let shown = py.latin1(&value)?.repr()?;
         Err(py.raise(Kind::Value, &format!("invalid Content-Length header value: {shown}")))
@@ -107,7 +107,7 @@ impl Output {
     /// Announces a Content-Length where the application has not.
     pub fn announce(&self, length: u64) {
         if let Some(head) = &mut self.state().head {
-            head.headers.push((b"Content-Length".to_vec(), length.to_string().into_bytes()));
+            head.headers.push(b"Content-Length", length.to_string().as_bytes());
         }
     }
 
@@ -234,8 +234,8 @@ impl Output {
     }
 }
 
-fn is_length(header: &(Vec<u8>, Vec<u8>)) -> bool {
-    header.0.eq_ignore_ascii_case(b"content-length")
+fn is_length(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length")
 }
 
 /// mod_wsgi takes a length with a sign, and an empty one for zero, which HTTP does not know.
@@ -246,11 +246,12 @@ fn without_sign(value: &[u8]) -> &[u8] {
     }
 }
 
-fn normalize_lengths(headers: &mut [(Vec<u8>, Vec<u8>)]) {
-    for header in headers.iter_mut().filter(|header| is_length(header)) {
-        let plain = without_sign(&header.1);
-        if plain.len() != header.1.len() {
-            header.1 = plain.to_vec();
-        }
+fn normalize_lengths(headers: &mut Headers) {
+    let plain = |(name, value)| match is_length(name) {
+        true => (name, without_sign(value)),
+        false => (name, value),
+    };
+    if headers.iter().any(|header| plain(header).1.len() != header.1.len()) {
+        *headers = headers.iter().map(plain).collect();
     }
 }

@@ -1,5 +1,6 @@
 //! `start_response` and the `write` it returns (mod_wsgi semantics d.4, d.5).
 
+use std::borrow::Cow;
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::output::{Head, Output, Sent};
 use crate::python::class::{self, callback, slot, Class};
 use crate::python::exception;
 use crate::python::object::{Kind, Object, Py, PyResult};
+use crate::wire::Headers;
 
 /// The callable that the application is given.
 pub struct StartResponse {
@@ -149,10 +151,9 @@ impl StartResponse {
             let message = "start_response() called more than once without exc_info";
             return Err(py.raise(Kind::Runtime, message));
         };
-        let parts: Option<[Object; 3]> = info.items().and_then(|items| items.try_into().ok());
-        match parts {
-            Some([class, value, traceback]) if exception::is_class(&class) => {
-                Err(exception::restore(py, class, value, traceback))
+        match info.as_tuple() {
+            Some([class, value, traceback]) if exception::is_class(class) => {
+                Err(exception::restore(py, class.clone(), value.clone(), traceback.clone()))
             }
             _ => Err(py.raise(Kind::Runtime, misfit)),
         }
@@ -160,16 +161,16 @@ impl StartResponse {
 }
 
 /// The latin-1 bytes of a str.
-fn native(py: Py, object: &Object) -> PyResult<Vec<u8>> {
+fn native<'a>(py: Py, object: &'a Object) -> PyResult<Cow<'a, [u8]>> {
     if !object.is_str() {
         let message = format!("must be str, not {}", object.type_name());
         return Err(py.raise(Kind::Type, &message));
     }
     if let Some(ascii) = object.as_ascii() {
-        return Ok(ascii.to_vec());
+        return Ok(ascii.into());
     }
     let encoded = object.encode_latin1()?;
-    Ok(encoded.as_bytes().unwrap_or_default().to_vec())
+    Ok(encoded.as_bytes().unwrap_or_default().to_vec().into())
 }
 
 /// A ValueError that shows the bytes that are wrong.
@@ -198,26 +199,29 @@ fn status_line(py: Py, status: &Object) -> PyResult<(u16, Vec<u8>)> {
     if line.iter().any(|byte| is_control(*byte)) {
         return unfit(py, "control character in status reason phrase", &line);
     }
-    Ok((code, line))
+    Ok((code, line.into_owned()))
 }
 
-fn header_list(py: Py, list: &Object) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
-    list.items().unwrap_or_default().iter().map(|item| header(py, item)).collect()
+fn header_list(py: Py, list: &Object) -> PyResult<Headers> {
+    let mut headers = Headers::default();
+    for item in list.list_items() {
+        add_header(py, &item, &mut headers)?;
+    }
+    Ok(headers)
 }
 
-fn header(py: Py, item: &Object) -> PyResult<(Vec<u8>, Vec<u8>)> {
+fn add_header(py: Py, item: &Object, headers: &mut Headers) -> PyResult<()> {
     let fail = |kind: Kind, message: &str| Err(py.raise(kind, message));
-    if !item.is_tuple() {
+    let Some(parts) = item.as_tuple() else {
         let message = format!("each header must be a 2-tuple, not {}", item.type_name());
         return fail(Kind::Type, &message);
-    }
-    let parts = item.items().unwrap_or_default();
-    let [name, value] = parts.as_slice() else {
+    };
+    let [name, value] = parts else {
         let message = format!("each header must be a 2-tuple, got length {}", parts.len());
         return fail(Kind::Value, &message);
     };
     let name = native(py, name)?;
-    let mut value = native(py, value)?;
+    let value = native(py, value)?;
     if name.is_empty() {
         return fail(Kind::Value, "header name is empty");
     }
@@ -232,6 +236,6 @@ fn header(py: Py, item: &Object) -> PyResult<(Vec<u8>, Vec<u8>)> {
     }
     // What nginx cannot put on the wire ends the value, as it does in mod_wsgi.
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    value.truncate(end);
-    Ok((name, value))
+    headers.push(&name, &value[..end]);
+    Ok(())
 }

@@ -13,7 +13,7 @@ use ngx_wsgi_host::exchange::{BodyError, Disconnected, Exchange};
 use ngx_wsgi_host::log::{self, Level, Sink};
 use ngx_wsgi_host::python::{RequestThread, Runtime};
 use ngx_wsgi_host::wire::{
-    Outcome, Request, RequestEncoder, Target, HEADER_LEN, NO_BODY, RELOADING,
+    Headers, Outcome, Request, RequestEncoder, Target, HEADER_LEN, NO_BODY, RELOADING,
 };
 
 /// The name that the runtime's process group has in tests.
@@ -135,7 +135,7 @@ impl Exchange for Recorder {
         &self,
         status: u16,
         status_line: &[u8],
-        headers: &[(Vec<u8>, Vec<u8>)],
+        headers: &Headers,
     ) -> Result<(), Disconnected> {
         if self.refuses_head {
             return Err(Disconnected);

@@ -9,7 +9,7 @@ use ngx::ngx_log_error;
 use ngx_wsgi_host::exchange::{BodyError, Disconnected, Exchange as Application};
 use ngx_wsgi_host::lock::lock;
 use ngx_wsgi_host::log::Level;
-use ngx_wsgi_host::wire::{encode_head, Outcome, Span, HEADER_LEN};
+use ngx_wsgi_host::wire::{encode_head, Headers, Outcome, Span, HEADER_LEN};
 
 use super::body::Body;
 use super::head::{self, Ending};
@@ -179,7 +179,7 @@ impl Application for Direct {
         &self,
         status: u16,
         status_line: &[u8],
-        headers: &[(Vec<u8>, Vec<u8>)],
+        headers: &Headers,
     ) -> Result<(), Disconnected> {
         let queued = self.with(|live| {
             live.way = Way::Held;
