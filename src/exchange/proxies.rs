@@ -235,7 +235,7 @@ mod tests {
         let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let mut all: Vec<_> =
-            request.environ().iter().map(|entry| (text(entry.name), text(entry.value))).collect();
+            request.environ().map(|entry| (text(entry.name), text(entry.value))).collect();
         all.sort();
         all
     }

@@ -26,8 +26,6 @@ pub const NO_FILE: u8 = 128;
 
 const VERSION: u8 = 1;
 
-/// Most requests have fewer environ entries.
-const USUAL: usize = 48;
 /// Where the name is in an entry that has it in full: behind its code and its length.
 const NAME_AT: usize = 3;
 
@@ -190,10 +188,17 @@ pub struct Request<'a> {
     /// When the script was modified, microseconds since the epoch; not on the wire: known only to who has
     /// looked in this very process.
     pub script_modified: Option<i64>,
-    environ: Vec<Entry<'a>>,
-    /// First values of well-known names, by position.
-    known: [Option<&'a [u8]>; key::WELL_KNOWN.len()],
+    environ: Entries<'a>,
+    /// Where the first entries of well-known names begin, by position; [`ABSENT`] where there is none.
+    known: [u32; key::WELL_KNOWN.len()],
 }
+
+/// The place of an entry that is not there; the limit of a frame is below it.
+const ABSENT: u32 = u32::MAX;
+
+/// Environ entries as they travel, which have been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries<'a>(Fields<'a>);
 
 /// An environ entry as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,15 +372,18 @@ impl<'a> Request<'a> {
             script: fields.bytes("script")?,
             callable: fields.bytes("callable")?,
             script_modified: None,
-            environ: Vec::with_capacity(USUAL),
-            known: [None; key::WELL_KNOWN.len()],
+            environ: Entries(Fields(&[])),
+            known: [ABSENT; key::WELL_KNOWN.len()],
         };
-        for _ in 0..fields.u16("entries")? {
-            let entry = entry(&mut fields)?;
-            if let Some(at) = usize::from(entry.code).checked_sub(1) {
-                request.known[at].get_or_insert(entry.value);
+        let count = fields.u16("entries")?;
+        request.environ = Entries(fields.clone());
+        let all = fields.0.len();
+        for _ in 0..count {
+            let at = all - fields.0.len();
+            let code = usize::from(entry(&mut fields)?.code);
+            if code > 0 && request.known[code - 1] == ABSENT {
+                request.known[code - 1] = at as u32;
             }
-            request.environ.push(entry);
         }
         if !fields.0.is_empty() {
             return Err(BadFrame::Invalid("length"));
@@ -384,24 +392,46 @@ impl<'a> Request<'a> {
     }
 
     /// The environ entries in wire order.
-    pub fn environ(&self) -> &[Entry<'a>] {
-        &self.environ
+    pub fn environ(&self) -> Entries<'a> {
+        self.environ.clone()
     }
 
     /// The first value of the environ entry with a well-known name, by its wire byte.
     pub fn known(&self, code: u8) -> Option<&'a [u8]> {
-        *self.known.get(usize::from(code).checked_sub(1)?)?
+        let at = *self.known.get(usize::from(code).checked_sub(1)?)?;
+        Some(self.environ.from(at as usize).next()?.value)
     }
 
     /// The first value of any environ entry.
     pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
         match key::code(name) {
-            0 => self.environ.iter().find(|entry| entry.name == name).map(|entry| entry.value),
+            0 => self.environ().find(|entry| entry.name == name).map(|entry| entry.value),
             code => self.known(code),
         }
     }
 }
 
+impl<'a> Entries<'a> {
+    /// The bytes of all of them.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0 .0
+    }
+
+    /// Those from a place in the bytes on, where one begins.
+    pub fn from(&self, at: usize) -> Self {
+        Entries(Fields(self.bytes().get(at..).unwrap_or_default()))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        entry(&mut self.0).ok()
+    }
+}
+
+#[inline]
 fn entry<'a>(fields: &mut Fields<'a>) -> Result<Entry<'a>, BadFrame> {
     let code = fields.u8("key code")?;
     let name = match code {
@@ -424,7 +454,10 @@ mod tests {
         fn what_is_encoded_is_decoded(
             group in proptest::collection::vec(any::<u8>(), 0..40),
             entries in proptest::collection::vec(
-                (proptest::collection::vec(any::<u8>(), 0..60),
+                (prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..60),
+                    proptest::sample::select(&key::WELL_KNOWN[..]).prop_map(|name| name.as_bytes().to_vec()),
+                 ],
                  proptest::collection::vec(any::<u8>(), 0..300)), 0..50),
         ) {
             let target = Target { id: 7, application_group: &group, script: b"/a", callable: b"application", ..Target::default() };
@@ -435,8 +468,12 @@ mod tests {
             let frame = encoder.finish().unwrap();
             let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
             prop_assert_eq!(request.application_group, &group[..]);
-            let seen: Vec<_> = request.environ().iter().map(|entry| (entry.name.to_vec(), entry.value.to_vec())).collect();
-            prop_assert_eq!(seen, entries);
+            let seen: Vec<_> = request.environ().map(|entry| (entry.name.to_vec(), entry.value.to_vec())).collect();
+            prop_assert_eq!(&seen, &entries);
+            for name in key::WELL_KNOWN.map(str::as_bytes) {
+                let first = entries.iter().find(|(known, _)| known == name).map(|(_, value)| &value[..]);
+                prop_assert_eq!(request.get(name), first);
+            }
         }
 
         #[test]
@@ -459,7 +496,7 @@ mod tests {
         #[test]
         fn no_payload_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let Ok(request) = Request::decode(&bytes) {
-                prop_assert!(request.environ().len() <= 65_535);
+                prop_assert!(request.environ().count() <= 65_535);
             }
         }
 
@@ -501,7 +538,7 @@ mod tests {
         encoder.remove(b"HTTP");
         let frame = encoder.finish().unwrap();
         let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
-        let entries: Vec<_> = request.environ().iter().map(|e| (e.name, e.value)).collect();
+        let entries: Vec<_> = request.environ().map(|e| (e.name, e.value)).collect();
         assert_eq!(entries, [(&b"HTTP_HOST"[..], &b"3"[..])]);
     }
 
@@ -512,7 +549,7 @@ mod tests {
         encoder.entry_of(|out| out.extend_from_slice(&name), |out| out.push(b'1'));
         encoder.entry_of(|out| out.extend_from_slice(&name[1..]), |out| out.push(b'1'));
         let frame = encoder.finish().unwrap();
-        assert_eq!(Request::decode(&frame[HEADER_LEN..]).unwrap().environ().len(), 1);
+        assert_eq!(Request::decode(&frame[HEADER_LEN..]).unwrap().environ().count(), 1);
     }
 
     #[test]

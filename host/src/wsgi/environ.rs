@@ -109,8 +109,8 @@ fn whole(
 ) -> PyResult<Object> {
     let environ = py.dict()?;
     let objects = interpreter.objects(py);
-    for entry in request.environ().iter().filter(|entry| entry.code != key::HTTPS) {
-        environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, entry)?)?;
+    for entry in request.environ().filter(|entry| entry.code != key::HTTPS) {
+        environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, &entry)?)?;
     }
     for name in &objects.environs.own {
         environ.set_item(name, &py.none())?;
@@ -156,7 +156,7 @@ pub fn build_for_hook(
     let objects = interpreter.objects(py);
     for entry in request.environ() {
         if !entry.name.starts_with(hook::ARGUMENT.as_bytes()) {
-            environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, entry)?)?;
+            environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, &entry)?)?;
         }
     }
     environ.set_item(&py.interned("wsgi.errors")?, errors)?;
