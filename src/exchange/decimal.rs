@@ -9,10 +9,10 @@ pub struct Decimal {
 impl Decimal {
     /// The digits of a number, without leading zeros.
     pub fn of(mut number: u64) -> Self {
-        let mut decimal = Decimal { digits: [b'0'; 20], from: 20 };
+        let mut decimal = Decimal { digits: [0; 20], from: 20 };
         loop {
             decimal.from -= 1;
-            decimal.digits[decimal.from] += (number % 10) as u8;
+            decimal.digits[decimal.from] = b'0' + (number % 10) as u8;
             number /= 10;
             if number == 0 {
                 return decimal;
@@ -34,15 +34,21 @@ impl AsRef<[u8]> for Decimal {
 /// When the buffer is too short.
 pub fn dotted(address: [u8; 4], buffer: &mut [u8]) -> usize {
     let mut len = 0;
-    for (index, part) in address.iter().enumerate() {
+    let mut put = |byte| {
+        buffer[len] = byte;
+        len += 1;
+    };
+    for (index, part) in address.into_iter().enumerate() {
         if index > 0 {
-            buffer[len] = b'.';
-            len += 1;
+            put(b'.');
         }
-        let part = Decimal::of(u64::from(*part));
-        let part = part.as_ref();
-        buffer[len..len + part.len()].copy_from_slice(part);
-        len += part.len();
+        if part >= 100 {
+            put(b'0' + part / 100);
+        }
+        if part >= 10 {
+            put(b'0' + part / 10 % 10);
+        }
+        put(b'0' + part % 10);
     }
     len
 }

@@ -121,7 +121,7 @@ fn server(r: Request, neighbours: &Neighbours, target: &Target, entries: &mut En
     let scheme = if r.is_tls() { "https" } else { "http" };
     let mut buffer = [0; ADDRESS];
     let address = local_address(r, &mut buffer);
-    let root = neighbours.document_root.get(r).unwrap_or_default();
+    let root = neighbours.document_root(r);
     let root = match &target.jail {
         Some(jail) => crate::route::jail::directory(jail, root),
         None => Some(root),
@@ -203,9 +203,9 @@ fn client(r: Request, neighbours: &Neighbours, entries: &mut Entries<'_>) {
         (bytes(&(*c).addr_text), ngx_inet_get_port((*c).sockaddr))
     };
     entries.set("REMOTE_ADDR", address);
-    match neighbours.realip_port.and_then(|variable| variable.get(r)).unwrap_or_default() {
-        b"" => entries.set_number("REMOTE_PORT", port),
-        port => entries.set("REMOTE_PORT", port),
+    match neighbours.replaced_port(r) {
+        None => entries.set_number("REMOTE_PORT", port),
+        Some(port) => entries.set("REMOTE_PORT", port),
     }
     if let Some(user) = neighbours.authenticated_user(r) {
         entries.set("REMOTE_USER", user);
@@ -257,17 +257,19 @@ fn headers(r: Request, target: &Target, mut withheld: Withheld, entries: &mut En
             is_passed(name, target.pass_authorization) && !withheld.includes(name)
         })
     };
-    let mut names = NameFilter::default();
-    r.headers().for_each(|(name, _)| names.add(name));
-    let mut has_host = false;
+    let (mut names, mut has_host) = (NameFilter::default(), false);
+    let start = entries.0.mark();
     for (index, (name, value)) in passed().enumerate() {
-        has_host |= name.eq_ignore_ascii_case(b"host");
         let same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
-        if !names.may_repeat(name) {
-            header(name, std::iter::once(value), entries);
-        } else if !passed().take(index).any(|earlier| same(&earlier)) {
-            header(name, passed().filter(same).map(|(_, value)| value), entries);
+        if names.add(name) && passed().take(index).any(|earlier| same(&earlier)) {
+            // All the values of a name stand at its first place.
+            entries.0.go_back(start);
+            joined_headers(passed, entries);
+            has_host = passed().any(|(name, _)| is_host(name));
+            break;
         }
+        has_host |= is_host(name);
+        header(name, std::iter::once(value), entries);
     }
     // HTTP/3 may name the host in :authority alone.
     if !withheld.all_but_the_bodys && !has_host {
@@ -279,7 +281,24 @@ fn headers(r: Request, target: &Target, mut withheld: Withheld, entries: &mut En
     }
 }
 
-/// Writes the values of a request header as one entry.
+/// Writes request headers of which some come more than once.
+fn joined_headers<'v, P: Iterator<Item = (&'v [u8], &'v [u8])>>(
+    passed: impl Fn() -> P,
+    entries: &mut Entries<'_>,
+) {
+    for (index, (name, _)) in passed().enumerate() {
+        let same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
+        if !passed().take(index).any(|earlier| same(&earlier)) {
+            header(name, passed().filter(same).map(|(_, value)| value), entries);
+        }
+    }
+}
+
+fn is_host(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"host")
+}
+
+/// Writes the values of a request header as one entry, if its name is fit for one.
 fn header<'v>(name: &[u8], values: impl Iterator<Item = &'v [u8]>, entries: &mut Entries<'_>) {
     let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
     let joined = |out: &mut Vec<u8>| {

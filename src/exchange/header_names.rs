@@ -1,22 +1,25 @@
 //! Names of request headers: which the application sees, and as what (mod_wsgi semantics c.3).
 
-/// Whether the application sees a request header of this name.
+/// Whether the application may see a request header of this name, if [`write_key`] makes a key of it.
 pub fn is_passed(name: &[u8], pass_authorization: bool) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    !name.is_empty()
-        && name.iter().all(|byte| KEY_BYTES[usize::from(*byte)] != 0)
-        && !is("Proxy")
-        && !is("Proxy-Authorization")
-        && (pass_authorization || !is("Authorization"))
+    !is("Proxy") && !is("Proxy-Authorization") && (pass_authorization || !is("Authorization"))
 }
 
-/// Writes the environ key of a header that is passed on.
-pub fn write_key(name: &[u8], out: &mut Vec<u8>) {
+/// Writes the environ key of a header. `false`: the name has what might be taken for another's key, the
+/// header is not passed on, and what has been written is of no use.
+pub fn write_key(name: &[u8], out: &mut Vec<u8>) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     if !is("Content-Type") && !is("Content-Length") {
         out.extend_from_slice(b"HTTP_");
     }
-    out.extend(name.iter().map(|byte| KEY_BYTES[usize::from(*byte)]));
+    let mut is_fit = !name.is_empty();
+    out.extend(name.iter().map(|byte| {
+        let byte = KEY_BYTES[usize::from(*byte)];
+        is_fit &= byte != 0;
+        byte
+    }));
+    is_fit
 }
 
 /// What becomes of the bytes of a header's name in its environ key; 0: such a header is not passed on.
@@ -44,6 +47,9 @@ pub struct Withheld {
 impl Withheld {
     /// Whether it is one of them.
     pub fn includes(&self, name: &[u8]) -> bool {
+        if !(self.all_but_the_bodys || self.the_bodys || self.conditions) {
+            return false;
+        }
         let is_in =
             |names: &[&str]| names.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
         if is_in(&OF_THE_BODY) {
@@ -61,35 +67,32 @@ const OF_THE_BODY: [&str; 3] = ["Content-Length", "Content-Type", "Transfer-Enco
 const CONDITIONS: [&str; 6] =
     ["If-Modified-Since", "If-Unmodified-Since", "If-None-Match", "If-Match", "Range", "If-Range"];
 
-/// Tells of most header names at little cost that they come only once.
+/// Tells of most header names at little cost that none like them has come before.
 #[derive(Default)]
-pub struct NameFilter {
-    seen: [u64; 4],
-    repeated: [u64; 4],
-}
+pub struct NameFilter([u64; 4]);
 
 impl NameFilter {
-    /// Takes notice of a name.
-    pub fn add(&mut self, name: &[u8]) {
+    /// Takes notice of a name. Whether it may have come before, in any spelling.
+    pub fn add(&mut self, name: &[u8]) -> bool {
         let (word, bit) = Self::place(name);
-        self.repeated[word] |= self.seen[word] & bit;
-        self.seen[word] |= bit;
-    }
-
-    /// Whether the name may have come more than once, in any spelling.
-    pub fn may_repeat(&self, name: &[u8]) -> bool {
-        let (word, bit) = Self::place(name);
-        self.repeated[word] & bit != 0
+        let before = self.0[word];
+        self.0[word] |= bit;
+        before & bit != 0
     }
 
     /// Names that are equal but for case have the same place.
     fn place(name: &[u8]) -> (usize, u64) {
-        let len = name.len();
-        let letter = |at: usize| u64::from(name.get(at).map_or(0, u8::to_ascii_lowercase));
-        let letters = [0, len / 2, len.wrapping_sub(2), len.wrapping_sub(1)].map(letter);
-        let all = letters.iter().fold(len as u64, |all, letter| all << 8 | letter);
+        // Other bytes than letters change as well, but all of their kind in the same way.
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        let letters = match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+            }
+            _ => name.iter().fold(0, |letters, byte| letters << 8 | u64::from(byte | 0x20)),
+        };
         // Fibonacci hashing: the high bits of the product depend on all of the others.
-        let mixed = all.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (letters | LOWER).wrapping_add(name.len() as u64);
+        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((mixed >> 62) as usize, 1 << (mixed >> 56 & 63))
     }
 }
@@ -101,20 +104,26 @@ mod tests {
     #[test]
     fn the_filter_misses_no_repeated_name() {
         let mut names = NameFilter::default();
-        for name in ["Host", "X-Forwarded-For", "cookie", "HOST", "Cookie", "a", ""] {
-            names.add(name.as_bytes());
+        for name in ["Host", "X-Forwarded-For", "Dnt", "a", ""] {
+            assert!(!names.add(name.as_bytes()), "{name}");
         }
-        for name in ["host", "Host", "COOKIE"] {
-            assert!(names.may_repeat(name.as_bytes()));
+        for name in ["host", "HOST", "x-forwarded-FOR", "DNT", "A", ""] {
+            assert!(names.add(name.as_bytes()), "{name}");
         }
-        assert!(!names.may_repeat(b"X-Forwarded-For"));
     }
 
     #[test]
     fn some_headers_are_not_passed_on() {
         assert!(is_passed(b"X-Y1", false) && is_passed(b"authorization", true));
-        for name in ["", "X_Y", "X.Y", "X\u{e9}", "proxy", "PROXY-Authorization", "authorization"] {
+        for name in ["proxy", "PROXY-Authorization", "authorization"] {
             assert!(!is_passed(name.as_bytes(), false), "{name}");
+        }
+    }
+
+    #[test]
+    fn some_names_have_no_key() {
+        for name in ["", "X_Y", "X.Y", "X\u{e9}", "Content-Type_", "X\0"] {
+            assert!(!write_key(name.as_bytes(), &mut Vec::new()), "{name}");
         }
     }
 
@@ -122,7 +131,7 @@ mod tests {
     fn keys_are_those_of_cgi() {
         let key = |name: &str| {
             let mut out = Vec::new();
-            write_key(name.as_bytes(), &mut out);
+            assert!(write_key(name.as_bytes(), &mut out));
             String::from_utf8(out).unwrap()
         };
         assert_eq!(key("x-Forwarded-1"), "HTTP_X_FORWARDED_1");

@@ -10,9 +10,7 @@ use ngx_wsgi_host::clock::now_us;
 
 use super::request_id::RequestIds;
 use super::tls::Tls;
-use crate::ffi::{
-    bytes, code, has_module, pid, random, Conf, ConfigError, Neighbour, Request, Variable,
-};
+use crate::ffi::{bytes, code, pid, random, Conf, ConfigError, Neighbour, Request, Variable};
 
 /// Filters that change the content of a response: the module, and which words at the start of its
 /// location configuration say that it is on (nginx: http/modules/ngx_http_*_filter_module.c; brotli:
@@ -34,13 +32,13 @@ type FilterStart = [usize; 3];
 
 /// Other modules, as far as this nginx has them.
 pub struct Neighbours {
-    pub document_root: Variable,
+    document_root: Variable,
     /// Ours, which a request keeps on its way through nginx.
     pub request_id: Variable,
     /// nginx's, if the configuration refers to it: in a log format, for one.
     nginxs_request_id: Option<Variable>,
-    /// The port of the connection when realip has replaced the client's address.
-    pub realip_port: Option<Variable>,
+    /// The module that replaces the client's address, and the variable with the connection's port.
+    realip: Option<(Neighbour<()>, Variable)>,
     pub tls: Option<Tls>,
     /// Conditions with which the cache asks whether an expired entry is still good: key and value.
     conditions: Vec<(&'static str, Variable)>,
@@ -55,7 +53,9 @@ impl Neighbours {
     ///
     /// [`ConfigError`] without memory, logged.
     pub fn find(cf: Conf) -> Result<Self, ConfigError> {
-        let realip = has_module(cf, c"ngx_http_realip_module");
+        // SAFETY: nothing is read of its configuration.
+        let realip = unsafe { Neighbour::find(cf, c"ngx_http_realip_module") };
+        let with_port = |module| Ok((module, Variable::find(cf, "realip_remote_port")?));
         let filters = FILTERS.iter().filter_map(|(module, words)| {
             // SAFETY: each of these configurations is at least three words long, of which the first
             // are a flag, a number, a pointer or a string's length as the table has it.
@@ -65,7 +65,7 @@ impl Neighbours {
             document_root: Variable::find(cf, "document_root")?,
             request_id: Variable::find(cf, super::variables::REQUEST_ID)?,
             nginxs_request_id: None,
-            realip_port: realip.then(|| Variable::find(cf, "realip_remote_port")).transpose()?,
+            realip: realip.map(with_port).transpose()?,
             tls: Tls::find(cf)?,
             conditions: conditions(cf)?,
             // SAFETY: the configuration begins with the realm and the file of the users, null or unset
@@ -78,6 +78,24 @@ impl Neighbours {
     /// Looks around once more when all of the configuration has been read.
     pub fn look_again(&mut self, cycle: &ngx_cycle_t) {
         self.nginxs_request_id = Variable::referred_to(cycle, "request_id");
+    }
+
+    /// What the location's files are in.
+    pub fn document_root<'a>(&self, r: Request) -> &'a [u8] {
+        let location = r.core_location();
+        if location.root_lengths.is_null() {
+            // SAFETY: without variables the root is a string of the configuration.
+            return unsafe { bytes(&location.root) };
+        }
+        self.document_root.get(r).unwrap_or_default()
+    }
+
+    /// The port of the connection, where realip has replaced the client's address.
+    pub fn replaced_port<'a>(&self, r: Request) -> Option<&'a [u8]> {
+        let (module, port) = self.realip.as_ref()?;
+        // The module finds what it has noted where an internal redirect has taken it away.
+        let replaced = module.has_context(r) || r.internal() || r.get().filter_finalize() != 0;
+        replaced.then(|| port.get(r)).flatten().filter(|port| !port.is_empty())
     }
 
     /// Passes on an id for a request that has none: `$request_id`, or where nobody compares with that,

@@ -110,6 +110,12 @@ impl<T> Neighbour<T> {
         Some(Neighbour { index: module_index(cf, name)?, start: PhantomData })
     }
 
+    /// Whether the module has noted something of the request.
+    pub fn has_context(&self, r: Request) -> bool {
+        // SAFETY: ctx has a slot for each module.
+        unsafe { !(*r.get().ctx.add(self.index)).is_null() }
+    }
+
     /// The start of the module's settings for the request's location.
     pub fn settings(&self, r: Request) -> Option<&T> {
         // SAFETY: loc_conf has a slot for each module; the configuration lives as long as the

@@ -165,6 +165,13 @@ pub struct RequestEncoder {
     count: u16,
 }
 
+/// A place between two entries of a frame in the making.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    len: usize,
+    count: u16,
+}
+
 /// The target and times of a request, as they travel and as the host sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
@@ -250,7 +257,11 @@ impl RequestEncoder {
         // Inlined with a constant name, the code is constant, too.
         match key::code(name) {
             0 => {
-                self.entry_of(|out| out.extend_from_slice(name), |out| out.extend_from_slice(value))
+                let named = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(name);
+                    true
+                };
+                self.entry_of(named, |out| out.extend_from_slice(value));
             }
             code => self.well_known(code, value),
         }
@@ -265,14 +276,19 @@ impl RequestEncoder {
         self.out.extend_from_slice(value);
     }
 
-    /// Adds an environ entry whose name and value are appended by these two, under the same limits.
-    pub fn entry_of(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds an environ entry whose name and value are appended by these two, under the same limits;
+    /// none where `name` says that there is no name for it.
+    pub fn entry_of(
+        &mut self,
+        name: impl FnOnce(&mut Vec<u8>) -> bool,
+        value: impl FnOnce(&mut Vec<u8>),
+    ) {
         let start = self.out.len();
         self.out.extend_from_slice(&[0; NAME_AT]);
-        name(&mut self.out);
+        let is_named = name(&mut self.out);
         let name = &self.out[start + NAME_AT..];
-        let (Ok(name_len), Some(count)) = (u16::try_from(name.len()), self.count.checked_add(1))
-        else {
+        let name_len = u16::try_from(name.len()).ok().filter(|_| is_named);
+        let (Some(name_len), Some(count)) = (name_len, self.count.checked_add(1)) else {
             return self.out.truncate(start);
         };
         self.count = count;
@@ -288,6 +304,17 @@ impl RequestEncoder {
         value(&mut self.out);
         let len = (self.out.len() - len_at - 4) as u32;
         self.out[len_at..len_at + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// The place that the next entry goes to.
+    pub fn mark(&self) -> Mark {
+        Mark { len: self.out.len(), count: self.count }
+    }
+
+    /// Forgets the entries from a place on.
+    pub fn go_back(&mut self, to: Mark) {
+        self.out.truncate(to.len);
+        self.count = to.count;
     }
 
     /// The entries so far: where each is, its name and its value.
@@ -431,7 +458,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn entry<'a>(fields: &mut Fields<'a>) -> Result<Entry<'a>, BadFrame> {
     let code = fields.u8("key code")?;
     let name = match code {
@@ -486,7 +513,10 @@ mod tests {
             for name in [&name[..], b"HTTP_HOST"] {
                 whole.entry(name, &value.concat());
                 pieces.entry_of(
-                    |out| out.extend_from_slice(name),
+                    |out| {
+                        out.extend_from_slice(name);
+                        true
+                    },
                     |out| value.iter().for_each(|piece| out.extend_from_slice(piece)),
                 );
             }
@@ -525,6 +555,20 @@ mod tests {
     }
 
     #[test]
+    fn entries_behind_a_mark_can_be_forgotten() {
+        let mut encoder = RequestEncoder::new(&Target::default());
+        encoder.entry(b"A", b"1");
+        let mark = encoder.mark();
+        encoder.entry(b"B", b"2");
+        encoder.go_back(mark);
+        encoder.entry(b"C", b"3");
+        let frame = encoder.finish().unwrap();
+        let request = Request::decode(&frame[HEADER_LEN..]).unwrap();
+        assert_eq!((request.get(b"A"), request.get(b"B")), (Some(&b"1"[..]), None));
+        assert_eq!(request.environ().count(), 2);
+    }
+
+    #[test]
     fn entries_can_be_looked_up_and_taken_out() {
         let mut encoder = RequestEncoder::new(&Target::default());
         for (name, value) in [("HTTPS", "1"), ("X_a", "2"), ("HTTP_HOST", "3"), ("x_A", "4")] {
@@ -546,8 +590,13 @@ mod tests {
     fn a_name_that_is_too_long_is_left_out() {
         let (name, mut encoder) = (vec![b'A'; 65_536], RequestEncoder::new(&Target::default()));
         encoder.entry(&name, b"1");
-        encoder.entry_of(|out| out.extend_from_slice(&name), |out| out.push(b'1'));
-        encoder.entry_of(|out| out.extend_from_slice(&name[1..]), |out| out.push(b'1'));
+        for (name, is_named) in [(&name[..], true), (&name[1..], true), (b"X", false)] {
+            let named = |out: &mut Vec<u8>| {
+                out.extend_from_slice(name);
+                is_named
+            };
+            encoder.entry_of(named, |out| out.push(b'1'));
+        }
         let frame = encoder.finish().unwrap();
         assert_eq!(Request::decode(&frame[HEADER_LEN..]).unwrap().environ().count(), 1);
     }
