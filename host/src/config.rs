@@ -314,6 +314,11 @@ pub struct RuntimeConfig {
 }
 
 impl RuntimeConfig {
+    /// Whether this is a process of a daemon process group.
+    pub fn is_daemon(&self) -> bool {
+        !self.process_group.is_empty()
+    }
+
     /// Where the runtime is, for log lines.
     pub fn context(&self) -> String {
         match self.process_group.as_str() {
@@ -328,7 +333,7 @@ impl RuntimeConfig {
             "" => "main interpreter".to_owned(),
             name => format!("sub-interpreter '{name}'"),
         };
-        let preposition = if self.process_group.is_empty() { "in" } else { "of" };
+        let preposition = if self.is_daemon() { "of" } else { "in" };
         format!("{interpreter} {preposition} {}", self.context())
     }
 }

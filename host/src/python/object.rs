@@ -399,10 +399,20 @@ impl Object {
 
     /// Calls it.
     pub fn call(&self, arguments: &[&Object]) -> PyResult<Object> {
-        // SAFETY: Object is transparent over a pointer and so is a reference to one read here;
-        // the arguments live for the call, whose new reference is returned.
+        /// Nothing here is called with more, but by hooks.
+        const USUAL: usize = 5;
+        let (mut few, many): ([_; USUAL], Vec<_>);
+        let pointers = if arguments.len() <= USUAL {
+            few = [ptr::null_mut(); USUAL];
+            few.iter_mut().zip(arguments).for_each(|(place, object)| *place = object.as_ptr());
+            &few[..arguments.len()]
+        } else {
+            many = arguments.iter().map(|object| object.as_ptr()).collect();
+            &many
+        };
+        // SAFETY: live objects, which the arguments are as long as the call takes; its new reference is
+        // returned.
         unsafe {
-            let pointers: Vec<_> = arguments.iter().map(|object| object.as_ptr()).collect();
             Object::from_owned(ffi::PyObject_Vectorcall(
                 self.as_ptr(),
                 pointers.as_ptr(),
@@ -481,11 +491,17 @@ impl Object {
 
     /// Removes a dictionary's entry, if there is one.
     pub fn remove_item(&self, key: &Object) -> PyResult<()> {
-        if self.get_item(key)?.is_none() {
-            return Ok(());
+        // SAFETY: attached; live objects, `self` a dict; the exception type is immortal.
+        unsafe {
+            let removed = check(ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()));
+            removed.or_else(|raised| match ffi::PyErr_ExceptionMatches(ffi::PyExc_KeyError) {
+                0 => Err(raised),
+                _ => {
+                    ffi::PyErr_Clear();
+                    Ok(())
+                }
+            })
         }
-        // SAFETY: live objects, `self` a dict.
-        check(unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) })
     }
 
     /// Appends to a list.

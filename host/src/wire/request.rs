@@ -407,9 +407,14 @@ impl<'a> Request<'a> {
         let all = fields.0.len();
         for _ in 0..count {
             let at = all - fields.0.len();
-            let code = usize::from(entry(&mut fields)?.code);
-            if code > 0 && request.known[code - 1] == ABSENT {
-                request.known[code - 1] = at as u32;
+            let Some((code, rest)) = first_code(fields.0) else {
+                // Says what is wrong with it.
+                entry(&mut fields)?;
+                continue;
+            };
+            fields.0 = rest;
+            if let Some(known) = request.known.get_mut(usize::from(code).wrapping_sub(1)) {
+                *known = (*known).min(at as u32);
             }
         }
         if !fields.0.is_empty() {
@@ -458,7 +463,23 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
+/// The wire byte of the first entry, and what is behind the entry; `None` when it is cut short or invalid.
 #[inline(always)]
+fn first_code(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (code, behind) = bytes.split_first()?;
+    let behind = match code {
+        0 => {
+            let (len, behind) = behind.split_first_chunk()?;
+            behind.get(usize::from(u16::from_le_bytes(*len))..)?
+        }
+        code if usize::from(*code) <= key::WELL_KNOWN.len() => behind,
+        _ => return None,
+    };
+    let (len, behind) = behind.split_first_chunk()?;
+    Some((*code, behind.get(u32::from_le_bytes(*len) as usize..)?))
+}
+
+#[inline]
 fn entry<'a>(fields: &mut Fields<'a>) -> Result<Entry<'a>, BadFrame> {
     let code = fields.u8("key code")?;
     let name = match code {

@@ -44,7 +44,7 @@ pub fn serve(
     request: &Request<'_>,
     exchange: &Arc<dyn Exchange>,
 ) -> Outcome {
-    let daemon_start = now();
+    let daemon_start = if runtime.config().is_daemon() { now() } else { 0.0 };
     let recorded = Cell::new(METRICS.begin(thread_id));
     let scope = Scope::new(exchange);
     let output = Output::new(&scope);

@@ -34,8 +34,7 @@ impl Times {
         daemon_start: f64,
         application_start: f64,
     ) -> Self {
-        let daemon = !config.process_group.is_empty();
-        let in_daemon = |time: f64| if daemon { time } else { 0.0 };
+        let in_daemon = |time: f64| if config.is_daemon() { time } else { 0.0 };
         Times {
             request_start: seconds(request.start_us),
             queue_start: in_daemon(seconds(request.queue_us)),
@@ -43,17 +42,22 @@ impl Times {
             application_start,
         }
     }
+
+    fn in_daemon(&self) -> [f64; 2] {
+        [self.queue_start, self.daemon_start]
+    }
 }
 
-/// Names of the entries that each request has its own objects for, in the order of [`Own`].
+/// Names of the entries that each request has its own objects for; the last two only in daemon mode, and
+/// they are 0 in embedded mode.
 const OWN: [&str; 7] = [
     "wsgi.input",
     "wsgi.errors",
     "mod_wsgi.thread_id",
     "mod_wsgi.request_start",
+    "mod_wsgi.application_start",
     "mod_wsgi.queue_start",
     "mod_wsgi.daemon_start",
-    "mod_wsgi.application_start",
 ];
 
 /// What an interpreter keeps to build environs.
@@ -85,17 +89,21 @@ pub fn build(
         Ok(mut templates) => templates.environ(py, request, |name| objects.key(py, name), whole)?,
         Err(_) => whole()?,
     };
+    let names = &objects.environs.own;
     let values = [
         own.input,
         own.errors,
         &py.int(i64::from(own.thread_id))?,
         &py.float(own.times.request_start)?,
-        &py.float(own.times.queue_start)?,
-        &py.float(own.times.daemon_start)?,
         &py.float(own.times.application_start)?,
     ];
-    for (name, value) in objects.environs.own.iter().zip(values) {
+    for (name, value) in names.iter().zip(values) {
         environ.set_item(name, value)?;
+    }
+    if config.is_daemon() {
+        for (name, time) in names[values.len()..].iter().zip(own.times.in_daemon()) {
+            environ.set_item(name, &py.float(time)?)?;
+        }
     }
     Ok(environ)
 }
@@ -113,7 +121,7 @@ fn whole(
         environ.set_item(&objects.key(py, entry.name)?, &template::decode(py, &entry)?)?;
     }
     for name in &objects.environs.own {
-        environ.set_item(name, &py.none())?;
+        environ.set_item(name, &py.float(0.0)?)?;
     }
     let https = request.known(key::HTTPS).unwrap_or_default();
     let https = https.eq_ignore_ascii_case(b"on") || https == b"1";
