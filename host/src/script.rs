@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use pyo3::ffi;
 use rustc_hash::FxHashMap;
 
-use crate::clock::file_us;
+use crate::clock::{file_us, now_us};
 use crate::config::RuntimeConfig;
 use crate::lock::lock;
 use crate::log::Level;
@@ -60,12 +60,17 @@ pub enum Imported {
     Exited,
 }
 
+/// What nginx has seen of the script counts for so long: a request may have waited, and its script have
+/// been changed since.
+const FRESH_US: u64 = 100_000;
+
 /// The namespace of a request's script, loaded when it has to be.
 pub fn load(py: Py, runtime: &Runtime, interpreter: &Interpreter, request: &Request<'_>) -> Loaded {
     let has = |flag: u8| request.flags & flag != 0;
     // A handler script is asked about what it is to handle.
     let resource = request.known(key::SCRIPT_FILENAME).unwrap_or(request.script);
-    let found = request.script_modified;
+    let age_us = now_us().saturating_sub(request.start_us);
+    let found = request.script_modified.filter(|_| age_us < FRESH_US);
     let script = Script { py, runtime, interpreter, path: request.script, resource, found };
     let look = Look { changes: has(RELOADING), asks: !has(AGAIN), holds: !has(ONCE) };
     script.logged(script.current(look))

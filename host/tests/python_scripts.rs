@@ -7,6 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
+use ngx_wsgi_host::clock;
 use ngx_wsgi_host::config::RuntimeConfig;
 use ngx_wsgi_host::log::Level;
 use ngx_wsgi_host::wire::Outcome;
@@ -186,6 +187,20 @@ fn a_changed_script_is_loaded_again() {
     answer.expect("2");
     assert!(answer.logged(Level::Info, "Reloading"), "{}", answer.log_text());
     visit(&path).reloading().make().expect("2");
+}
+
+/// nginx has looked at the script for the request: who gets that at once need not look again.
+#[test]
+fn what_nginx_has_seen_counts_for_a_moment() {
+    let path = script(&saying("1"));
+    let modified = || clock::file_us(fs::metadata(&path).unwrap().modified().unwrap());
+    let first = modified();
+    visit(&path).reloading().make().expect("1");
+    rewrite(&path, &saying("2"), 100);
+    visit(&path).seen(first, 0).reloading().make().expect("1");
+    visit(&path).seen(modified(), 0).reloading().make().expect("2");
+    rewrite(&path, &saying("3"), 50);
+    visit(&path).seen(first, 10_000_000).reloading().make().expect("3");
 }
 
 #[test]

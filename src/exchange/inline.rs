@@ -85,8 +85,7 @@ fn run(r: Request) -> Option<(Ending, ClockAhead)> {
     let has_body = passed && !r.body().is_null();
     let flags = if has_body { 0 } else { NO_BODY };
     let frame = request::encode_for(r, exchange, flags, &environ::Asked::default())?;
-    let mut request = Sent::decode(&frame[HEADER_LEN..]).ok()?;
-    request.script_modified = exchange.target.route.modified;
+    let request = Sent::decode(&frame[HEADER_LEN..]).ok()?;
 
     let now = now_msec();
     exchange.clock.begun = Some(now);

@@ -111,6 +111,7 @@ pub fn encode_for(
         id: exchange.id,
         start_us: exchange.start_us,
         queue_us: exchange.queue_us,
+        script_modified: target.route.modified,
         process_group: &target.process_group,
         application_group: &target.application_group,
         script: &target.route.script,

@@ -192,8 +192,7 @@ pub struct Request<'a> {
     pub script: &'a [u8],
     /// Name of the callable in the script.
     pub callable: &'a [u8],
-    /// When the script was modified, microseconds since the epoch; not on the wire: known only to who has
-    /// looked in this very process.
+    /// When the script was modified, microseconds since the epoch, as nginx has seen it for this request.
     pub script_modified: Option<i64>,
     environ: Entries<'a>,
     /// Where the first entries of well-known names begin, by position; [`ABSENT`] where there is none.
@@ -224,6 +223,7 @@ pub struct Target<'a> {
     pub id: u64,
     pub start_us: u64,
     pub queue_us: u64,
+    pub script_modified: Option<i64>,
     pub process_group: &'a [u8],
     pub application_group: &'a [u8],
     pub script: &'a [u8],
@@ -237,7 +237,8 @@ impl RequestEncoder {
         out.extend_from_slice(&[0; HEADER_LEN]);
         out.push(VERSION);
         out.push(target.flags);
-        for value in [target.id, target.start_us, target.queue_us] {
+        let modified = target.script_modified.unwrap_or_default() as u64;
+        for value in [target.id, target.start_us, target.queue_us, modified] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         for value in
@@ -394,11 +395,11 @@ impl<'a> Request<'a> {
             id: fields.u64("id")?,
             start_us: fields.u64("start")?,
             queue_us: fields.u64("queue")?,
+            script_modified: Some(fields.u64("modified")? as i64).filter(|time| *time != 0),
             process_group: fields.bytes("process group")?,
             application_group: fields.bytes("application group")?,
             script: fields.bytes("script")?,
             callable: fields.bytes("callable")?,
-            script_modified: None,
             environ: Entries(Fields(&[])),
             known: [ABSENT; key::WELL_KNOWN.len()],
         };

@@ -175,6 +175,8 @@ pub struct Visit {
     group: String,
     callable: String,
     flags: u8,
+    start_us: u64,
+    script_modified: Option<i64>,
     environ: Vec<(Vec<u8>, Vec<u8>)>,
     recorder: Recorder,
 }
@@ -195,6 +197,8 @@ impl Visit {
             group: String::new(),
             callable: "application".to_owned(),
             flags: NO_BODY,
+            start_us: 1_000_000_500_000,
+            script_modified: None,
             environ: vec![
                 (b"REQUEST_METHOD".to_vec(), b"GET".to_vec()),
                 (b"SCRIPT_NAME".to_vec(), b"/app".to_vec()),
@@ -216,6 +220,13 @@ impl Visit {
 
     pub fn flag(mut self, flag: u8) -> Self {
         self.flags |= flag;
+        self
+    }
+
+    /// nginx has looked at the script `age_us` microseconds ago, and seen that it was modified then.
+    pub fn seen(mut self, modified: i64, age_us: u64) -> Self {
+        self.start_us = ngx_wsgi_host::clock::now_us() - age_us;
+        self.script_modified = Some(modified);
         self
     }
 
@@ -257,7 +268,8 @@ impl Visit {
         let target = Target {
             flags: self.flags,
             id: 1,
-            start_us: 1_000_000_500_000,
+            start_us: self.start_us,
+            script_modified: self.script_modified,
             queue_us: 1_000_001_500_000,
             process_group: PROCESS_GROUP.as_bytes(),
             application_group: self.group.as_bytes(),
