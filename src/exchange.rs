@@ -97,6 +97,8 @@ pub struct Exchange {
     /// The response has no body, whatever the host sends (204, 304).
     bodyless: bool,
     head_seen: bool,
+    /// The host has lent the body.
+    lent: bool,
     /// What stands aside while nginx's error page replaces the response.
     overridden: Option<Locations>,
     /// The process takes no further request on this connection.
@@ -159,6 +161,7 @@ impl Exchange {
         self.rest = None;
         self.bodyless = false;
         self.head_seen = false;
+        self.lent = false;
         self.clock.ended = None;
         self.restore_locations();
         self.going_away = false;

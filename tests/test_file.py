@@ -215,6 +215,10 @@ HOSTILE = """
     def late():
         return [RESPONSE, file_frame() + END], [opened()]
 
+    def lent():
+        # Only a host in nginx's own process can lend anything.
+        return [RESPONSE + struct.pack('<IBBHQ', 8, 23, 0, 0, 0) + END], []
+
     def data():
         return [file_frame() + RESPONSE + struct.pack('<IBBH', 3, 17, 0, 0) + b'abc' + END], [opened()]
 
@@ -279,7 +283,7 @@ def test_what_a_hostile_host_passes_is_refused(hostile, what):
     wait_until(lambda: len(links(worker.pid)) <= before, lambda: f"descriptors to be closed: {links(worker.pid)}")
 
 
-@pytest.mark.parametrize("what", ["twice", "late"])
+@pytest.mark.parametrize("what", ["twice", "late", "lent"])
 def test_a_file_out_of_place(hostile, what):
     [worker] = hostile.workers()
     before = len(links(worker.pid))

@@ -259,6 +259,9 @@ pub struct ConnectionConfig {
     pub timeout: Option<u32>,
     /// `header-buffer-size=`: longest line of a response header in bytes.
     pub header_line: Option<usize>,
+    /// nginx is in the same process and reads the memory of bytes objects.
+    #[serde(skip)]
+    pub lends: bool,
 }
 
 /// A listening unix socket.

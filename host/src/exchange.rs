@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use thiserror::Error;
 
 use crate::log::Level;
+use crate::python::Lent;
 use crate::wire::{Headers, Span};
 
 /// Why the request body cannot be read any further.
@@ -106,6 +107,23 @@ pub trait Exchange: Send + Sync {
     /// [`Disconnected`] as for [`Self::send`], and where files are not taken.
     fn send_file(&self, fd: OwnedFd, span: Span) -> Result<(), Disconnected> {
         let _ = (fd, span);
+        Err(Disconnected)
+    }
+
+    /// Whether [`Self::lend`] can be used.
+    fn takes_memory(&self) -> bool {
+        false
+    }
+
+    /// Hands over the block that is the whole body: nginx reads it where it is. Comes right after
+    /// [`Self::respond`]. A `last` one leaves with the end of the exchange, and this never waits; else it
+    /// leaves at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] as for [`Self::send`], and where memory is not taken.
+    fn lend(&self, block: Lent, last: bool) -> Result<(), Disconnected> {
+        let _ = (block, last);
         Err(Disconnected)
     }
 

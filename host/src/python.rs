@@ -11,6 +11,7 @@ mod home;
 mod initialize;
 mod initialized;
 pub(crate) mod interpreter;
+pub mod lent;
 pub(crate) mod object;
 pub(crate) mod record;
 mod thread_state;
@@ -34,12 +35,14 @@ use crate::metrics::METRICS;
 use crate::succession::{ScriptIn, Succession};
 use crate::wire::{Outcome, Request, HOOK};
 use interpreter::Interpreter;
+use lent::Announce;
 use thread_state::ThreadState;
 
 pub use crate::script::Imported;
 pub use create::{FREE_THREADING, OWN_GILS};
 pub use home::{Home, HomeError, VERSION};
 pub use initialized::Initialized;
+pub use lent::Lent;
 pub use watch::Place;
 
 /// Python could not be started in this process.
@@ -64,6 +67,8 @@ pub struct Runtime {
     places: Mutex<HashMap<u32, Arc<Place>>>,
     /// When the first request came.
     first_request: OnceLock<Instant>,
+    /// Who is told of what has been lent and is back.
+    announce: OnceLock<Announce>,
 }
 
 /// The right to load a script.
@@ -119,6 +124,7 @@ impl Runtime {
         Ok(Arc::new(Runtime {
             places: Mutex::default(),
             first_request: OnceLock::new(),
+            announce: OnceLock::new(),
             config,
             main: Arc::new(main.map_err(StartError)?),
             groups: Mutex::default(),
@@ -151,6 +157,23 @@ impl Runtime {
         tracing::info!("Destroying sub-interpreters in {context}.");
         self.interpreters().iter().for_each(|interpreter| interpreter.wind_up(&self.config.python));
         tracing::info!("Python runtime has shut down in {context}.");
+    }
+
+    /// Has somebody told when memory that was lent is back: before the first request. What no request
+    /// drops by the way waits for [`Self::collect`].
+    pub fn announce_returned(&self, announce: Announce) {
+        self.main.returned.announce_to(&announce);
+        // Set once.
+        let _ = self.announce.set(announce);
+    }
+
+    /// Drops what has been lent and is back, on a thread that is not attached.
+    pub fn collect(&self) {
+        let has_some = |interpreter: &&Arc<Interpreter>| !interpreter.returned.is_empty();
+        for interpreter in self.interpreters().iter().filter(has_some) {
+            // Without memory for that, the next request does it.
+            let _ = self.visit(interpreter, |py| interpreter.returned.collect(py));
+        }
     }
 
     /// All interpreters that are made, the main one last.
@@ -276,6 +299,7 @@ impl Runtime {
         let mut groups = lock(&self.groups);
         match &made {
             Ok(interpreter) => {
+                self.announce.get().into_iter().for_each(|it| interpreter.returned.announce_to(it));
                 groups.insert(group.to_owned(), Slot::Made(Arc::clone(interpreter)));
             }
             Err(_) => {

@@ -8,6 +8,7 @@ mod activity;
 mod alarm;
 mod body;
 mod connection;
+mod deposit;
 mod embedded;
 mod exchange;
 mod host;
@@ -23,6 +24,7 @@ mod worker;
 mod writer;
 
 pub use activity::{Activity, Busy};
+pub use deposit::fetch;
 pub use embedded::Embedded;
 pub use host::{Host, HostConfig};
 pub use serve::{with_python, Serve};

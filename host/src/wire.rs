@@ -14,6 +14,9 @@
 //! descriptor comes with the bytes of the frame, or of frames before it in the same `sendmsg`. In
 //! the same way a BODY_FILE frame stands in the place of the BODY frames of a request.
 //!
+//! A host in nginx's own process can send a LENT frame in the place of all DATA: nginx reads the body where
+//! the application has it.
+//!
 //! A connection that closes without END is a failed response. Lengths are checked against
 //! [`limit`] before anything is allocated.
 

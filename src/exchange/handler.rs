@@ -256,6 +256,7 @@ fn exchange(
         rest: None,
         bodyless: false,
         head_seen: false,
+        lent: false,
         overridden: None,
         going_away: false,
         outcome: None,

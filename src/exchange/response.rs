@@ -10,11 +10,14 @@ use std::os::fd::RawFd;
 use nginx_sys::ngx_log_t;
 use ngx::ngx_log_error;
 use ngx_wsgi_host::log::Level;
+use ngx_wsgi_host::python::Lent;
+use ngx_wsgi_host::server;
 use ngx_wsgi_host::wire::{BadFrame, Kind, LogRecord, Outcome};
 use nix::sys::socket::{recv, MsgFlags};
 
 use super::frames::Piece;
 use super::Exchange;
+use crate::dispatch::Place;
 use crate::ffi::{contents, now_msec, text, write_text, Request};
 
 pub use file::{pass as pass_file, prepare as prepare_file, PassedFile};
@@ -32,6 +35,8 @@ enum Step {
     Head,
     /// Body bytes.
     Data(Range<usize>),
+    /// The body, in memory of this process.
+    Lent(Lent),
     /// END was read.
     End(Outcome),
 }
@@ -46,7 +51,7 @@ impl Exchange {
     ) -> Result<Step, BadFrame> {
         while let Some(piece) = self.frames.next(input, at)? {
             let kind = match piece {
-                Piece::Data(range) if self.head_seen && self.file.is_none() => {
+                Piece::Data(range) if self.head_seen && self.file.is_none() && !self.lent => {
                     return Ok(Step::Data(range))
                 }
                 Piece::Data(_) => return Err(BadFrame::Unexpected(Kind::Data)),
@@ -58,6 +63,12 @@ impl Exchange {
                     let (payload, flags) = (self.frames.payload(input), self.frames.flags());
                     let file = PassedFile::new(payload, flags, self.descriptor.take())?;
                     self.file = Some(file);
+                }
+                Kind::Lent if self.head_seen && !self.lent && self.place == Place::Embedded => {
+                    self.lent = true;
+                    let key = self.frames.payload(input).try_into().map(u64::from_le_bytes);
+                    let block = key.ok().and_then(server::fetch);
+                    return block.map(Step::Lent).ok_or(BadFrame::Invalid("number"));
                 }
                 Kind::Response | Kind::End if self.descriptor.is_some() => {
                     return Err(BadFrame::StrayDescriptor);
@@ -111,7 +122,9 @@ impl Exchange {
             (contents(&u.buffer), u.peer.connection.as_ref())
         };
         let mut at = 0;
-        while let Ok(Step::Data(_) | Step::Head) = self.step(input, &mut at, r.log()) {}
+        while let Ok(Step::Data(_) | Step::Lent(_) | Step::Head) =
+            self.step(input, &mut at, r.log())
+        {}
         if let (Some(connection), None) = (connection, self.outcome) {
             self.read_last_lines(r, connection.fd);
         }

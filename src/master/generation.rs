@@ -371,6 +371,7 @@ fn connections(options: &DaemonOptions) -> ConnectionConfig {
         receive_buffer: options.receive_buffer_size.map(size),
         timeout: options.socket_timeout,
         header_line: Some(options.header_buffer_size.map_or(HEADER_LINE, size)),
+        ..ConnectionConfig::default()
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use pyo3::ffi;
 
+use super::lent::Returned;
 use super::object::{Object, Py, PyResult, Raised};
 use super::thread_state::ThreadState;
 use super::{create, exception};
@@ -31,6 +32,8 @@ pub struct Interpreter {
     observed: AtomicBool,
     /// Whether the process's end was published to it.
     told: AtomicBool,
+    /// Its bytes objects that nginx has had.
+    pub returned: Arc<Returned>,
     /// Left to the process's end: dropping them would need the interpreter.
     objects: ManuallyDrop<Objects>,
 }
@@ -78,6 +81,7 @@ impl Interpreter {
             first: Mutex::new(Some(first)),
             observed: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            returned: Arc::default(),
             objects: ManuallyDrop::new(objects?),
         })
     }

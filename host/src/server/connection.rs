@@ -33,6 +33,8 @@ pub struct Connection {
     pub socket: Socket,
     /// Longest line of a response header.
     pub header_line_max: usize,
+    /// nginx reads the memory of this process.
+    pub lends: bool,
     lost: AtomicBool,
     /// nginx is to close it.
     leaving: AtomicBool,
@@ -53,6 +55,7 @@ impl Connection {
             token,
             socket: Socket::new(fd, config),
             header_line_max: config.header_line.unwrap_or(usize::MAX),
+            lends: config.lends,
             lost: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             registered: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,6 +28,9 @@ const LATE_THREADS: Duration = Duration::from_secs(10);
 /// event loop's own thread: that one may wait for what this one holds, and nothing is read meanwhile.
 const HOOK_TIMEOUT: u32 = 10;
 
+/// How long memory that nginx has given back may wait for a request that drops it by the way.
+const COLLECT_AFTER: Duration = Duration::from_secs(1);
+
 /// The number of the caller's own thread where it runs the requests; the others follow.
 const OWN_THREAD: u32 = 1;
 
@@ -51,6 +55,8 @@ struct Life {
     changed: Condvar,
     /// Python, once the scripts to import have been loaded, or why there is none.
     python: OnceLock<Result<Arc<Runtime>, StartError>>,
+    /// nginx has given memory back.
+    returned: AtomicBool,
 }
 
 impl Embedded {
@@ -67,6 +73,7 @@ impl Embedded {
     pub fn start(config: RuntimeConfig, threads: u16, reports: Arc<Reports>) -> io::Result<Self> {
         reports.enter(0, std::process::id());
         let mut host = HostConfig::new(threads.max(1), reports);
+        host.connections.lends = true;
         if threads == 0 {
             host.connections =
                 ConnectionConfig { timeout: Some(HOOK_TIMEOUT), ..ConnectionConfig::default() };
@@ -76,6 +83,7 @@ impl Embedded {
             phase: Mutex::new(Phase::Running),
             changed: Condvar::new(),
             python: OnceLock::new(),
+            returned: AtomicBool::new(false),
         });
         let main = {
             let (host, life) = (Arc::clone(&host), Arc::clone(&life));
@@ -151,9 +159,31 @@ impl Life {
         self.changed.notify_all();
     }
 
-    fn wait_for_stop(&self) {
-        let wait = self.changed.wait_while(self.phase(), |phase| *phase == Phase::Running);
-        drop(wait.unwrap_or_else(PoisonError::into_inner));
+    /// Meanwhile calls `collect` a while after memory has been given back.
+    fn wait_for_stop(&self, collect: impl Fn()) {
+        let runs = |phase: &mut Phase| *phase == Phase::Running;
+        let mut phase = self.phase();
+        while *phase == Phase::Running {
+            let returned = || self.returned.load(Ordering::Acquire);
+            if !returned() {
+                let wait = self.changed.wait_while(phase, |phase| runs(phase) && !returned());
+                phase = wait.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let wait = self.changed.wait_timeout_while(phase, COLLECT_AFTER, runs);
+            drop(wait.unwrap_or_else(PoisonError::into_inner));
+            self.returned.store(false, Ordering::Release);
+            collect();
+            phase = self.phase();
+        }
+    }
+
+    /// Called on nginx's event loop. Nobody has the lock for more than a moment.
+    fn note_returned(&self) {
+        if !self.returned.swap(true, Ordering::AcqRel) {
+            let _phase = self.phase();
+            self.changed.notify_all();
+        }
     }
 
     fn stopped(&self) {
@@ -163,12 +193,14 @@ impl Life {
 }
 
 /// Python's main thread. The request threads are counted from `first`.
-fn run(config: RuntimeConfig, host: &Host, life: &Life, first: u32) {
+fn run(config: RuntimeConfig, host: &Host, life: &Arc<Life>, first: u32) {
     let runtime = Runtime::start(config);
     if let Err(error) = &runtime {
         tracing::error!(level = 2u64, "{error}");
     }
     if let Ok(runtime) = &runtime {
+        let watched = Arc::clone(life);
+        runtime.announce_returned(Arc::new(move || watched.note_returned()));
         let wanted = |_: &&ScriptIn| *life.phase() == Phase::Running;
         runtime.imports().iter().take_while(wanted).for_each(|script| {
             runtime.import(script);
@@ -182,7 +214,7 @@ fn run(config: RuntimeConfig, host: &Host, life: &Life, first: u32) {
             tracing::error!(level = 2u64, "cannot start request threads: {error}");
         }
     }
-    life.wait_for_stop();
+    life.wait_for_stop(|| runtime.iter().for_each(|runtime| runtime.collect()));
     // Request threads that were started a moment too late end by themselves, but before Python.
     if !host.stop(LATE_THREADS) {
         return;

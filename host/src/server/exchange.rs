@@ -13,6 +13,7 @@ use super::outbox::Outbox;
 use super::writer::Writer;
 use crate::exchange::{BodyError, Disconnected, Exchange};
 use crate::log::Level;
+use crate::python::Lent;
 use crate::wire::{Headers, Outcome, Request, Span, HEAD_ONLY, NO_BODY, NO_FILE};
 
 /// The handle that the application's side gets. It outlives the exchange when an application keeps
@@ -270,6 +271,16 @@ impl Exchange for Served {
             writer.file(fd, span);
             Ok(())
         })?
+    }
+
+    fn takes_memory(&self) -> bool {
+        self.connection.lends && self.takes_files && !self.head_only
+    }
+
+    fn lend(&self, block: Lent, last: bool) -> Result<(), Disconnected> {
+        self.stir();
+        self.sent.fetch_add(block.bytes().len() as u64, Ordering::Relaxed);
+        self.send_frames(|writer| writer.lend(&self.connection.socket, block, last))
     }
 
     fn log(&self, level: Level, line: &[u8]) {

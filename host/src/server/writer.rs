@@ -4,10 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::deposit::Deposit;
 use super::mail::Slot;
 use super::socket::Socket;
 use crate::log::Level;
 use crate::mailbox::Sleep;
+use crate::python::Lent;
 use crate::wire::{
     encode_head, limit, BadFrame, Header, Headers, Kind, LogRecord, Outcome, Span, HEADER_LEN,
     LOG_MAX, STATIC,
@@ -25,6 +27,8 @@ pub struct Writer {
     queued: Vec<u8>,
     /// Leaves with them.
     descriptor: Option<OwnedFd>,
+    /// What nginx may fetch: not in vain as long as it has the connection.
+    deposit: Option<Deposit>,
     /// An exchange is between its REQUEST and its END.
     open: bool,
     responded: bool,
@@ -44,6 +48,7 @@ impl Writer {
         Writer {
             queued: Vec::new(),
             descriptor: None,
+            deposit: None,
             open: false,
             responded: false,
             sent: false,
@@ -61,6 +66,7 @@ impl Writer {
         self.queued.shrink_to(GATHERED);
         self.cut = false;
         self.descriptor = None;
+        self.deposit = None;
         self.open = true;
         self.responded = false;
         self.sent = false;
@@ -87,6 +93,18 @@ impl Writer {
     pub fn file(&mut self, fd: OwnedFd, span: Span) {
         self.queued.splice(..0, span.encode(Kind::File, STATIC));
         self.descriptor = Some(fd);
+    }
+
+    /// Hands over the block that is the response's body; a `last` one leaves with END.
+    pub fn lend(&mut self, socket: &Socket, block: Lent, last: bool) -> Result<(), Errno> {
+        let deposit = Deposit::new(block);
+        self.queued.extend_from_slice(&Header::new(Kind::Lent, 0, 8).encode());
+        self.queued.extend_from_slice(&deposit.key().to_le_bytes());
+        self.deposit = Some(deposit);
+        if last {
+            return Ok(());
+        }
+        self.flush(socket, &[])
     }
 
     /// Whether a block can wait for others.

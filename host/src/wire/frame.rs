@@ -38,6 +38,9 @@ pub enum Kind {
     /// host to nginx, before RESPONSE: the body is a file, its descriptor is attached:
     /// `u64 offset, u64 length`; with [`super::STATIC`] it is one on disk.
     File = 18,
+    /// host to nginx in the same process: the whole response body is memory that it is lent:
+    /// `u64 number`.
+    Lent = 23,
     /// host to nginx: `u8 level` and text for the request's error log.
     Log = 19,
     /// host to nginx: the script has changed, this process is not the one to run it.
@@ -91,6 +94,7 @@ impl Kind {
             20 => Kind::Reject,
             21 => Kind::End,
             22 => Kind::GoAway,
+            23 => Kind::Lent,
             _ => return None,
         })
     }
@@ -103,6 +107,7 @@ pub const fn limit(kind: Kind) -> u32 {
         Kind::Body | Kind::Data => 1 << 30,
         Kind::BodyFile | Kind::File => 16,
         Kind::Response => 1 << 20,
+        Kind::Lent => 8,
         Kind::Log => LOG_MAX as u32 + 1,
         Kind::End | Kind::Mailbox => 1,
         Kind::Reject | Kind::GoAway => 0,

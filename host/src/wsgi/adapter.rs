@@ -300,7 +300,13 @@ impl Call<'_> {
             return Err(self.py.raise(Kind::Type, &message));
         };
         match (block.is_empty(), last) {
-            (false, _) => self.output.send(self.py, block, last),
+            (false, _) => {
+                let home = &self.interpreter.returned;
+                match self.output.lend(self.py, item, home, last)? {
+                    Some(sent) => Ok(sent),
+                    None => self.output.send(self.py, block, last),
+                }
+            }
             (true, true) => self.output.commit(self.py),
             (true, false) => Ok(Sent::Yes),
         }

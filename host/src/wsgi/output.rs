@@ -7,11 +7,15 @@ use super::scope::Scope;
 use crate::exchange::Disconnected;
 use crate::lock::lock;
 use crate::log::Level;
-use crate::python::object::{Kind, Py, PyResult};
+use crate::python::lent::{Lent, Returned};
+use crate::python::object::{Kind, Object, Py, PyResult};
 use crate::wire::{Headers, Span};
 
 /// A last block below this size certainly does not wait for nginx.
 const QUEUED_BELOW: usize = 8 << 10;
+
+/// A block below this size is cheaper to copy than to lend.
+const LENT_FROM: usize = 32 << 10;
 
 /// Status and headers as start_response was given them.
 pub struct Head {
@@ -178,6 +182,40 @@ impl Output {
             self.state().lost |= gone;
         }
         Ok(self.sent())
+    }
+
+    /// Has nginx read a block where it is, if it can and the block is the whole body; `None`: it is to be
+    /// sent. `home` is the interpreter's; `last` as for [`Self::send`].
+    pub fn lend(
+        &self,
+        py: Py,
+        item: &Object,
+        home: &Arc<Returned>,
+        last: bool,
+    ) -> PyResult<Option<Sent>> {
+        let len = item.as_bytes().map_or(0, <[u8]>::len);
+        let exchange = self.scope.exchange();
+        if len < LENT_FROM || self.is_committed() || !exchange.takes_memory() {
+            return Ok(None);
+        }
+        let len = match self.length(py)? {
+            Some(length) if length <= len as u64 => length as usize,
+            None if last => len,
+            _ => return Ok(None),
+        };
+        if len < LENT_FROM || self.commit(py)? == Sent::ClientGone || self.state().bodiless {
+            return Ok(None);
+        }
+        let Some(block) = Lent::new(py, item, len, home) else { return Ok(None) };
+        let lent = self.admit(block.bytes().len());
+        let meter = &self.scope.output;
+        meter.add_bytes(lent);
+        let gone = match last {
+            true => meter.call(|| exchange.lend(block, last).is_err()),
+            false => py.detach(|| meter.call(|| exchange.lend(block, last).is_err())),
+        };
+        self.state().lost |= gone;
+        Ok(Some(self.sent()))
     }
 
     /// Whether nginx can send a file by itself.

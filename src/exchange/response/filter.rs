@@ -8,9 +8,11 @@ use nginx_sys::{
     ngx_int_t,
 };
 
+use ngx_wsgi_host::python::Lent;
+
 use super::{bad_frame, file, keep_alive, Step};
 use crate::exchange::{links, Exchange};
-use crate::ffi::{code, contents, guard, Request};
+use crate::ffi::{chain_of, code, contents, guard, memory_buf, Request};
 
 /// nginx's `input_filter_init`, for both ways of passing the body on.
 ///
@@ -96,6 +98,15 @@ fn pipe_input(
                     last = shadow(p, raw, last, range.start, len)?;
                 }
             }
+            Ok(Step::Lent(block)) => {
+                let len = exchange.admit(block.bytes().len());
+                // SAFETY: the pipe of a live upstream.
+                unsafe { (*p).read_length += len as i64 };
+                let link = lent_link(r, block, len)?;
+                if !link.is_null() {
+                    append(p, link);
+                }
+            }
             Ok(Step::Starved) => {
                 if !last.is_null() {
                     // Nothing more is at hand: what there is must not wait for it.
@@ -165,13 +176,37 @@ fn shadow(
         } else {
             (*previous).shadow = b;
         }
+        append(p, link);
+        Some(b)
+    }
+}
+
+/// Appends to what the pipe has to send.
+fn append(p: *mut ngx_event_pipe_t, link: *mut ngx_chain_t) {
+    // SAFETY: the pipe of a live upstream, and a link that nobody else has.
+    unsafe {
         if (*p).in_.is_null() {
             (*p).in_ = link;
         } else {
             *(*p).last_in = link;
         }
         (*p).last_in = std::ptr::addr_of_mut!((*link).next);
-        Some(b)
+    }
+}
+
+/// A link over the beginning of a block, which is given back with the request's pool; null for none of
+/// it, `None` without memory. It has no tag of nginx's, so that nobody uses the buffer again.
+fn lent_link(r: Request, block: Lent, len: usize) -> Option<*mut ngx_chain_t> {
+    if len == 0 {
+        return Some(std::ptr::null_mut());
+    }
+    let block = r.keep(block)?;
+    // SAFETY: what is kept lives as long as the pool of the request, and so does the chain.
+    unsafe {
+        let buf = memory_buf(r.pool(), block.as_ref().bytes().as_ptr(), len)?;
+        (*buf).set_flush(1);
+        let mut out = chain_of(r.pool());
+        out.push(buf).then_some(out.head())
     }
 }
 
@@ -250,6 +285,20 @@ fn direct_input(
                     (*b).tag = u.output.tag;
                     (*b).set_flush(1);
                     (*b).set_memory(1);
+                }
+            }
+            Ok(Step::Lent(block)) => {
+                let len = exchange.admit(block.bytes().len());
+                let link = lent_link(r, block, len)?;
+                // SAFETY: tail is the end of out_bufs; null, or what nginx notes of the upstream.
+                unsafe {
+                    *tail = link;
+                    if let Some(link) = link.as_mut() {
+                        tail = &mut link.next;
+                    }
+                    if let Some(state) = u.state.as_mut() {
+                        state.response_length += len as i64;
+                    }
                 }
             }
             Ok(Step::Starved) => return Some(()),

@@ -61,7 +61,7 @@ fn read_head(r: Request, exchange: &mut Exchange) -> ngx_int_t {
             // The answer to HEAD is whole with its header; without END the connection is closed.
             Ok(Step::Starved) if exchange.head_seen => break code::OK,
             Ok(Step::Starved) => break starved(r, exchange),
-            Ok(Step::Data(_)) => {}
+            Ok(Step::Data(_) | Step::Lent(_)) => {}
             Ok(Step::End(outcome)) => {
                 break end_without_body(r, exchange, outcome, at == input.len());
             }
