@@ -3,6 +3,9 @@
 import hashlib
 import http.client
 import os
+import re
+import time
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +146,34 @@ def test_unbuffered_bodies_are_in_no_file(serve, group):
     connection = serve(group, "wsgi_request_buffering off;")
     assert post(connection, "/whole") == f"{DIGEST} b'' b''"
     assert post(connection, "/opened") == "[]"
+
+
+def test_nobody_is_woken_for_the_pieces_of_an_unbuffered_body(serve, nginx, group):
+    connection = serve(group, "wsgi_request_buffering off;")
+    assert post(connection, "/whole", b"first") != DIGEST
+
+    def switches():
+        """How often each request thread has gone to sleep."""
+        found = {}
+        for process in [*nginx.workers(), *nginx.daemons()]:
+            for task in Path(f"/proc/{process.pid}/task").iterdir():
+                if re.match(r"wsgi-\d", (task / "comm").read_text()):
+                    found[task.name] = int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)[1])
+        return found
+
+    def pieces():
+        for _ in range(200):
+            time.sleep(0.005)
+            yield b"x" * 1000
+
+    before = switches()
+    digest = post(connection, "/whole", pieces(), headers={"Content-Length": "200000"}).split()[0]
+    assert digest == hashlib.sha256(b"x" * 200000).hexdigest()
+    waits = sorted(count - before.get(task, 0) for task, count in switches().items())
+    # One reads; the others have something to do when the request begins and when it ends.
+    assert waits[-1] > 100 and sum(waits[:-1]) < 50, waits
+    # The connection is still heard of.
+    assert post(connection, "/whole", b"last") != DIGEST
 
 
 def test_another_process_gets_the_whole_file(serve, nginx):

@@ -73,6 +73,16 @@ impl Body {
         self.last && self.left == 0 && self.failed.is_none()
     }
 
+    /// Whether some of it has not arrived, or may not have.
+    pub fn is_to_come(&mut self, socket: &Socket) -> bool {
+        if self.is_complete() {
+            return false;
+        }
+        let rest = self.remaining(socket);
+        let here = self.pending.len() - self.used;
+        rest.is_none_or(|rest| self.file.is_none() && rest > here as u64)
+    }
+
     /// The frame that broke the protocol: in the body, or behind it and before END.
     pub fn bad_frame(&self) -> Option<BadFrame> {
         if self.bad.is_some() || !self.is_complete() || self.used == self.pending.len() {
@@ -150,7 +160,7 @@ impl Body {
                 Ok(got) => got,
                 Err(errno) => return Err(self.fail_with(errno)),
             },
-            None => self.take(socket, buf)?,
+            None => self.take_piece(socket, buf)?,
         };
         self.left -= got.unwrap_or(0);
         Ok(got)
@@ -206,6 +216,20 @@ impl Body {
         Ok(())
     }
 
+    /// Takes bytes of the current frame, and the next frame's header along with the last of them.
+    fn take_piece(&mut self, socket: &Socket, buf: &mut [u8]) -> Result<Option<usize>, BodyError> {
+        let ends = buf.len() == self.left && !self.last && self.used == self.pending.len();
+        if !ends {
+            return self.take(socket, buf);
+        }
+        let header = &mut self.header[..HEADER_LEN];
+        let want = buf.len();
+        let received = socket.receive_parts(buf, header);
+        let Some(got) = self.received(received)? else { return Ok(None) };
+        self.header_len = got.saturating_sub(want);
+        Ok(Some(got.min(want)))
+    }
+
     /// Takes bytes that are there, from those that came early or from the socket.
     fn take(&mut self, socket: &Socket, buf: &mut [u8]) -> Result<Option<usize>, BodyError> {
         let early = &self.pending[self.used..];
@@ -215,7 +239,12 @@ impl Body {
             self.used += n;
             return Ok(Some(n));
         }
-        match socket.receive(buf) {
+        let received = socket.receive(buf);
+        self.received(received)
+    }
+
+    fn received(&mut self, received: Result<Received, Errno>) -> Result<Option<usize>, BodyError> {
+        match received {
             Ok(Received::Bytes(n)) => Ok(Some(n)),
             Ok(Received::Nothing) => Ok(None),
             Ok(Received::Closed) => Err(self.fail(BodyError::Closed)),
@@ -270,5 +299,68 @@ impl File {
     fn advance(&mut self, got: usize) -> Option<usize> {
         self.offset += got as u64;
         Some(got)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConnectionConfig;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    fn read_all(body: &mut Body, socket: &Socket, size: usize, found: &mut Vec<u8>) -> bool {
+        let mut buf = vec![0; size];
+        while let Some(got) = body.read(socket, &mut buf).unwrap() {
+            if got == 0 {
+                return true;
+            }
+            found.extend_from_slice(&buf[..got]);
+        }
+        false
+    }
+
+    #[test]
+    fn frames_come_in_any_pieces_and_what_follows_stays() {
+        let mut stream = Vec::new();
+        for (flags, text) in [(0, &b"one"[..]), (0, b""), (0, b"two, three"), (LAST, b"four")] {
+            stream.extend(Header::new(Kind::Body, flags, text.len() as u32).encode());
+            stream.extend(text);
+        }
+        for piece in [1, 2, 7, 11, 12, stream.len()] {
+            for early in [0, 3, 8, 11, 13, 19] {
+                for size in [1, 3, 4, 100] {
+                    let (ours, mut theirs) = UnixStream::pair().unwrap();
+                    let socket = Socket::new(ours.into(), &ConnectionConfig::default());
+                    let mut body = Body::new();
+                    body.begin(true, &stream[..early], None);
+                    let (mut found, mut whole) = (Vec::new(), false);
+                    for part in stream[early..].chunks(piece) {
+                        assert!(!whole && body.is_to_come(&socket));
+                        theirs.write_all(part).unwrap();
+                        whole = read_all(&mut body, &socket, size, &mut found);
+                    }
+                    assert!(whole && !body.is_to_come(&socket), "{piece} {early} {size}");
+                    assert_eq!(found, b"onetwo, threefour");
+                    theirs.write_all(b"next").unwrap();
+                    assert!(read_all(&mut body, &socket, size, &mut found));
+                    assert_eq!(socket.receive(&mut [0; 9]), Ok(Received::Bytes(4)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_to_come_of_a_body_that_is_here() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into(), &ConnectionConfig::default());
+        let frame = [&Header::new(Kind::Body, LAST, 4).encode()[..], b"body"].concat();
+        let mut body = Body::new();
+        body.begin(true, &frame, None);
+        assert!(!body.is_to_come(&socket));
+        body.begin(true, &frame[..frame.len() - 1], None);
+        assert!(body.is_to_come(&socket));
+        body.begin(false, b"", None);
+        assert!(!body.is_to_come(&socket));
     }
 }

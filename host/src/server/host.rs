@@ -38,6 +38,10 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Events that the leader takes from the kernel at once.
 const EVENTS: usize = 32;
 
+/// What epoll tells of a connection.
+const HEEDED: EpollFlags =
+    EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLET);
+
 const END: u64 = 0;
 const LISTENER: u64 = 1;
 /// A connection that had mail is gone.
@@ -360,8 +364,19 @@ impl Shared {
         if !connection.register() {
             return Ok(());
         }
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        self.epoll.add(connection, EpollEvent::new(flags, connection.token))
+        self.epoll.add(connection, EpollEvent::new(HEEDED, connection.token))
+    }
+
+    /// Has epoll say nothing of a connection whose owner waits for a body: each piece of it would wake the
+    /// leader for nothing. Whether it does.
+    pub fn hush(&self, connection: &Connection) -> bool {
+        let mut hushed = EpollEvent::new(EpollFlags::EPOLLET, connection.token);
+        connection.is_registered() && self.epoll.modify(connection, &mut hushed).is_ok()
+    }
+
+    /// Has epoll tell of it again, also of what has arrived meanwhile.
+    pub fn heed(&self, connection: &Connection) -> Result<(), Errno> {
+        self.epoll.modify(connection, &mut EpollEvent::new(HEEDED, connection.token))
     }
 
     /// Ends a connection that the caller owns.

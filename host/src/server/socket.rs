@@ -72,6 +72,22 @@ impl Socket {
         }
     }
 
+    /// Reads what is there into `buf`, and what follows that into `next`. Neither may be empty.
+    pub fn receive_parts(&self, buf: &mut [u8], next: &mut [u8]) -> Result<Received, Errno> {
+        let mut parts = [IoSliceMut::new(buf), IoSliceMut::new(next)];
+        loop {
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let received = recvmsg::<()>(self.fd.as_raw_fd(), &mut parts, None, flags);
+            return match received.map(|message| message.bytes) {
+                Ok(0) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
+                Ok(n) => Ok(Received::Bytes(n)),
+                Err(Errno::EAGAIN) => Ok(Received::Nothing),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(errno),
+            };
+        }
+    }
+
     /// Reads what is there, and takes a descriptor along that comes with it.
     pub fn receive_with(
         &self,

@@ -128,6 +128,7 @@ impl Worker<'_> {
         let rest = (rest, descriptor);
         connection.writer().begin(by_mail);
         let served = Served::begin(connection, &request, &self.line, rest, &shared.outbox, stirs);
+        let hushed = connection.body().is_to_come(&connection.socket) && shared.hush(connection);
         shared.activity.begin(self.index, quiet);
         let (line, script) = (&self.line[..], request.script);
         let (request_id, now_us) = (request.id, clock::now_us());
@@ -144,11 +145,15 @@ impl Worker<'_> {
         }
         shared.reports.lay_down(shared.process, self.index, clock::now_us(), served.sent());
         shared.activity.end(self.index);
-        match bad {
+        let keep = match bad {
             Some(bad) => Err(bad.into()),
             None if connection.is_lost() => Ok(false),
             None => self.discard(connection),
+        };
+        if hushed && matches!(keep, Ok(true)) {
+            shared.heed(connection)?;
         }
+        keep
     }
 
     /// Leaves the end of a whole exchange to the outbox if others are likely to join it. Whether it has.
