@@ -12,7 +12,8 @@ from workloads import WORKLOADS
 
 def takers(workload, names):
     """The servers that can do a workload."""
-    return [PEERS[name] for name in names if name != "nginx" or workload.reference]
+    takes = {name: not PEERS[name].uploads or workload.body is not None for name in names} | {"nginx": workload.reference}
+    return [PEERS[name] for name in names if takes[name]]
 
 
 def compare(names, workloads, rounds, seconds, directory):

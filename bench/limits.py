@@ -64,6 +64,9 @@ def limits_of(workload):
         for peer, *most in COST.get(workload, []):
             yield Limit(workload, server, peer, most[column])
         yield Limit(workload, server, APACHE[server])
+        if workload.startswith("post-"):
+            # Apache keeps no body before the application runs.
+            yield Limit(workload, f"{server}-unbuffered", APACHE[server])
         if workload == "latency":
             yield Limit(workload, server, "granian", figure="p50_ms")
         if workload == "hello":

@@ -28,10 +28,20 @@ class Peer:
     ours: bool = False
     # Whether the workers are the processes that run the application.
     embedded: bool = False
+    # Measured with requests that have a body only.
+    uploads: bool = False
 
 
-def behind_nginx(name, title, peer, backend=(), files=(), **more):
-    return Peer(name, title, read("nginx.conf", *files) | {"peer.conf": template(peer)}, NGINX, backend, **more)
+def behind_nginx(name, title, peer, backend=(), files=(), directives="", **more):
+    configuration = {"peer.conf": directives + template(peer)}
+    return Peer(name, title, read("nginx.conf", *files) | configuration, NGINX, backend, **more)
+
+
+def unbuffered(name, title, **more):
+    """This module passing request bodies on as they come, as mod_wsgi does."""
+    directives = "wsgi_request_buffering off; client_body_buffer_size 128k;\n"
+    name, peer = f"{name}-unbuffered", f"{name}.conf"
+    return behind_nginx(name, f"{title}, unbuffered", peer, directives=directives, ours=True, uploads=True, **more)
 
 
 def apache(name, title, **more):
@@ -51,6 +61,8 @@ PEERS = {
     for peer in (
         behind_nginx("daemon", "ngx-wsgi, daemon", "daemon.conf", ours=True),
         behind_nginx("embedded", "ngx-wsgi, embedded", "embedded.conf", ours=True, embedded=True),
+        unbuffered("daemon", "ngx-wsgi, daemon"),
+        unbuffered("embedded", "ngx-wsgi, embedded", embedded=True),
         behind_nginx("inline", "ngx-wsgi, embedded, 0 threads", "inline.conf", ours=True, embedded=True),
         behind_nginx(
             "uwsgi",
