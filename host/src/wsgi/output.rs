@@ -15,7 +15,7 @@ use crate::wire::{Headers, Span};
 const QUEUED_BELOW: usize = 8 << 10;
 
 /// A block below this size is cheaper to copy than to lend.
-const LENT_FROM: usize = 32 << 10;
+const LENT_FROM: usize = 16 << 10;
 
 /// Status and headers as start_response was given them.
 pub struct Head {
