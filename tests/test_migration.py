@@ -57,7 +57,8 @@ def test_daemon_processes(nginx):
     start(nginx, "daemon processes")
     assert ask(nginx, "www.example.com") == "'site' '' '/srv/site/site.wsgi'"
     wait_until(lambda: len(nginx.daemons()) == 2, nginx.log)
-    assert {process.title for process in nginx.daemons()} == {"(wsgi:site)"}
+    # A process is named after the supervisor until it has been set up.
+    wait_until(lambda: {process.title for process in nginx.daemons()} == {"(wsgi:site)"}, nginx.daemons)
 
 
 def test_groups_of_hosts(nginx):

@@ -42,17 +42,13 @@ def who(nginx, name):
     return int(uid), int(pid)
 
 
-def is_shared(name):
-    return "/memfd:ngx-wsgi" in name
-
-
-def memfds(process):
+def memfds(process, what="/memfd:ngx-wsgi-"):
     """Shared memory of ours that a process maps or holds open, each object once."""
     found = set()
     with open(f"/proc/{process.pid}/maps") as maps:
-        found |= {line.split()[4] for line in maps if is_shared(line)}
+        found |= {line.split()[4] for line in maps if re.search(what, line)}
     for descriptor, name in process.open_files().items():
-        if is_shared(name):
+        if re.search(what, name):
             found.add(str(os.stat(f"/proc/{process.pid}/fd/{descriptor}").st_ino))
     return found
 
@@ -65,10 +61,18 @@ def assert_is_all(nginx, processes, groups):
     paths = [str(path) for path in nginx.sockets()]
     generations = {re.fullmatch(r".*\.(\d+\.\d+)\.\d+\.\d+\.sock", path)[1] for path in paths}
     assert len(generations) == 1, paths
-    # The leases, and each group's report.
     everybody = [Process(nginx.master), *nginx.workers(), supervisor]
-    found = set().union(*map(memfds, everybody))
-    assert len(found) <= 1 + groups, {process.pid: memfds(process) for process in everybody}
+
+    def found(what):
+        return set().union(*(memfds(process, what) for process in everybody))
+
+    # The leases, and each group's report.
+    shared = found("/memfd:ngx-wsgi-(leases|report)")
+    assert len(shared) <= 1 + groups, {process.pid: memfds(process) for process in everybody}
+    # Not those of processes that are gone.
+    mailboxes = "/memfd:ngx-wsgi-mailboxes"
+    wait_until(lambda: len(found(mailboxes)) <= WORKERS * processes, lambda: found(mailboxes))
+    assert not found("/memfd:ngx-wsgi-(?!leases|report|mailboxes)")
     wait_until(lambda: not nginx.zombies(), lambda: nginx.zombies())
 
 

@@ -125,10 +125,15 @@ impl IdlePool {
             // SAFETY: as in take.
             unsafe { close_connection(kept.connection.c) };
         }
+        self.boxes.take();
     }
 
     fn forget(&self, c: *mut ngx_connection_t) {
         self.connections.borrow_mut().retain(|kept| kept.connection.c != c);
+        if self.connections.borrow().is_empty() {
+            // The process is likely to be gone. What is still in use lives on with its slots.
+            self.boxes.take();
+        }
     }
 }
 
