@@ -28,7 +28,7 @@ mod span;
 
 pub use frame::{limit, BadFrame, Header, Kind, BY_MAIL, HEADER_LEN, LAST, LOG_MAX};
 pub use request::{
-    key, set_flags, set_id, Entries, Entry, Mark, Request, RequestEncoder, Target, AGAIN,
+    key, set_flags, set_id, Entries, Entry, Key, Mark, Request, RequestEncoder, Target, AGAIN,
     HEAD_ONLY, HOOK, NO_BODY, NO_FILE, ONCE, QUIET, RELOADING,
 };
 pub use response::{encode_head, Head, Headers, LogRecord, Outcome};

@@ -11,7 +11,7 @@ use ngx_wsgi_host::wire::RequestEncoder;
 
 use super::decimal::dotted;
 use super::entries::Entries;
-use super::header_names::{is_passed, write_key, NameFilter, Withheld};
+use super::header_names::{HeaderNames, Kind, Place, Seen, Withheld};
 use super::names::{listener_port, local_port, server_name};
 use super::neighbours::Neighbours;
 use super::{links, proxies, Target};
@@ -47,7 +47,7 @@ pub fn encode(
         the_bodys: conf.upstream.pass_request_body == 0,
         conditions: asked.for_cache,
     };
-    headers(r, target, withheld, &mut entries);
+    headers(r, neighbours, target, withheld, &mut entries);
     if asked.for_cache {
         neighbours.revalidate(r, |key, value| entries.set(key, value));
     }
@@ -72,7 +72,7 @@ pub fn encode_for_hook(
     server(r, neighbours, target, &mut entries);
     client(r, neighbours, &mut entries);
     redirect(r, &mut entries);
-    headers(r, target, Withheld::default(), &mut entries);
+    headers(r, neighbours, target, Withheld::default(), &mut entries);
     // nginx looks no names up.
     // SAFETY: a request has its connection, which has the peer's address.
     entries.set("REMOTE_HOST", unsafe { bytes(&(*r.connection()).addr_text) });
@@ -247,29 +247,31 @@ fn unescape(path: &[u8]) -> Vec<u8> {
     out
 }
 
-fn headers(r: Request, target: &Target, mut withheld: Withheld, entries: &mut Entries<'_>) {
+fn headers(
+    r: Request,
+    neighbours: &Neighbours,
+    target: &Target,
+    mut withheld: Withheld,
+    entries: &mut Entries<'_>,
+) {
     // A subrequest has the headers of the client's request, but perhaps not its body; after an
     // internal redirect the body may have been used.
     withheld.the_bodys |= (!r.is_main() || r.internal()) && !has_body(r);
-    let passed = || {
-        let all = r.headers();
-        all.filter(|(name, _)| {
-            is_passed(name, target.pass_authorization) && !withheld.includes(name)
-        })
-    };
-    let (mut names, mut has_host) = (NameFilter::default(), false);
+    let names = &mut *neighbours.header_names.borrow_mut();
+    let (mut seen, mut has_host) = (Seen::default(), false);
     let start = entries.0.mark();
-    for (index, (name, value)) in passed().enumerate() {
-        let same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
-        if names.add(name) && passed().take(index).any(|earlier| same(&earlier)) {
+    for (index, (name, value)) in r.headers().enumerate() {
+        let place = Place::of(name);
+        let known = names.get(place, name);
+        let Some(key) = known.key(target.pass_authorization, &withheld) else { continue };
+        if seen.add(place) && comes_before(r, index, name) {
             // All the values of a name stand at its first place.
             entries.0.go_back(start);
-            joined_headers(passed, entries);
-            has_host = passed().any(|(name, _)| is_host(name));
+            has_host = joined_headers(r, names, target, &withheld, entries);
             break;
         }
-        has_host |= is_host(name);
-        header(name, std::iter::once(value), entries);
+        has_host |= known.kind() == Kind::Host;
+        entries.0.keyed(key, |out| out.extend_from_slice(trimmed(value)));
     }
     // HTTP/3 may name the host in :authority alone.
     if !withheld.all_but_the_bodys && !has_host {
@@ -281,36 +283,44 @@ fn headers(r: Request, target: &Target, mut withheld: Withheld, entries: &mut En
     }
 }
 
-/// Writes request headers of which some come more than once.
-fn joined_headers<'v, P: Iterator<Item = (&'v [u8], &'v [u8])>>(
-    passed: impl Fn() -> P,
+/// Writes headers of which some come more than once. Whether Host is among them.
+fn joined_headers(
+    r: Request,
+    names: &mut HeaderNames,
+    target: &Target,
+    withheld: &Withheld,
     entries: &mut Entries<'_>,
-) {
-    for (index, (name, _)) in passed().enumerate() {
-        let same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
-        if !passed().take(index).any(|earlier| same(&earlier)) {
-            header(name, passed().filter(same).map(|(_, value)| value), entries);
+) -> bool {
+    let mut has_host = false;
+    for (index, (name, _)) in r.headers().enumerate() {
+        let known = names.get(Place::of(name), name);
+        let Some(key) = known.key(target.pass_authorization, withheld) else { continue };
+        if comes_before(r, index, name) {
+            continue;
         }
-    }
-}
-
-fn is_host(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"host")
-}
-
-/// Writes the values of a request header as one entry, if its name is fit for one.
-fn header<'v>(name: &[u8], values: impl Iterator<Item = &'v [u8]>, entries: &mut Entries<'_>) {
-    let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
-    let joined = |out: &mut Vec<u8>| {
-        for (index, value) in values.enumerate() {
-            if index > 0 {
-                out.extend_from_slice(separator);
+        has_host |= known.kind() == Kind::Host;
+        let separator: &[u8] = if known.kind() == Kind::Cookie { b"; " } else { b", " };
+        let same = r.headers().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        entries.0.keyed(key, |out| {
+            for (index, (_, value)) in same.enumerate() {
+                if index > 0 {
+                    out.extend_from_slice(separator);
+                }
+                out.extend_from_slice(trimmed(value));
             }
-            // nginx leaves tabs around a value.
-            out.extend_from_slice(value.trim_ascii());
-        }
-    };
-    entries.0.entry_of(|out| write_key(name, out), joined);
+        });
+    }
+    has_host
+}
+
+/// Whether one of the first `count` headers has the name.
+fn comes_before(r: Request, count: usize, name: &[u8]) -> bool {
+    r.headers().take(count).any(|(other, _)| other.eq_ignore_ascii_case(name))
+}
+
+/// nginx leaves tabs around a value.
+fn trimmed(value: &[u8]) -> &[u8] {
+    value.trim_ascii()
 }
 
 /// Whether there is a body to send, or may be one to come.

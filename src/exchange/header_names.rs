@@ -1,25 +1,93 @@
 //! Names of request headers: which the application sees, and as what (mod_wsgi semantics c.3).
 
-/// Whether the application may see a request header of this name, if [`write_key`] makes a key of it.
-pub fn is_passed(name: &[u8], pass_authorization: bool) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    !is("Proxy") && !is("Proxy-Authorization") && (pass_authorization || !is("Authorization"))
+use ngx_wsgi_host::wire::Key;
+
+/// Places for names.
+const PLACES: usize = 1024;
+
+/// Longer names have one place together: a client may make up any number of them.
+const LONG: usize = 64;
+
+/// A header's name, and what follows from it.
+pub struct HeaderName {
+    name: Box<[u8]>,
+    /// What the environ has for it; `None`: it has no such header.
+    key: Option<Key>,
+    kind: Kind,
 }
 
-/// Writes the environ key of a header. `false`: the name has what might be taken for another's key, the
-/// header is not passed on, and what has been written is of no use.
-pub fn write_key(name: &[u8], out: &mut Vec<u8>) -> bool {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    if !is("Content-Type") && !is("Content-Length") {
-        out.extend_from_slice(b"HTTP_");
+/// What is special about a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Authorization,
+    Condition,
+    Cookie,
+    Host,
+    /// It describes a body.
+    OfTheBody,
+    Other,
+}
+
+impl HeaderName {
+    fn of(name: &[u8]) -> Self {
+        let key = environ_key(name).and_then(|key| Key::of(&key));
+        HeaderName { name: name.into(), key, kind: Kind::of(name) }
     }
-    let mut is_fit = !name.is_empty();
-    out.extend(name.iter().map(|byte| {
-        let byte = KEY_BYTES[usize::from(*byte)];
-        is_fit &= byte != 0;
-        byte
-    }));
-    is_fit
+
+    /// The key in the environ of a header that the application sees.
+    pub fn key(&self, pass_authorization: bool, withheld: &Withheld) -> Option<&Key> {
+        let passed = pass_authorization || self.kind != Kind::Authorization;
+        self.key.as_ref().filter(|_| passed && !withheld.includes(self.kind))
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl Kind {
+    fn of(name: &[u8]) -> Self {
+        let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
+        match () {
+            () if is(&"Authorization") => Kind::Authorization,
+            () if is(&"Cookie") => Kind::Cookie,
+            () if is(&"Host") => Kind::Host,
+            () if OF_THE_BODY.iter().any(is) => Kind::OfTheBody,
+            () if CONDITIONS.iter().any(is) => Kind::Condition,
+            () => Kind::Other,
+        }
+    }
+}
+
+/// The environ key of a header. `None` for one that might be taken for another, and for those that are
+/// not passed on in any case.
+fn environ_key(name: &[u8]) -> Option<Vec<u8>> {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let is_fit = name.iter().all(|byte| KEY_BYTES[usize::from(*byte)] != 0);
+    if name.is_empty() || !is_fit || is("Proxy") || is("Proxy-Authorization") {
+        return None;
+    }
+    let prefix: &[u8] = if is("Content-Type") || is("Content-Length") { b"" } else { b"HTTP_" };
+    let name = name.iter().map(|byte| KEY_BYTES[usize::from(*byte)]);
+    Some(prefix.iter().copied().chain(name).collect())
+}
+
+/// Names that have come before, of which clients send the same again and again.
+pub struct HeaderNames(Box<[Option<Box<HeaderName>>]>);
+
+impl Default for HeaderNames {
+    fn default() -> Self {
+        HeaderNames((0..=PLACES).map(|_| None).collect())
+    }
+}
+
+impl HeaderNames {
+    /// What is to be known of a name, which has this place.
+    pub fn get(&mut self, place: Place, name: &[u8]) -> &HeaderName {
+        let slot = &mut self.0[if name.len() > LONG { PLACES } else { place.0 }];
+        let known = slot.take().filter(|known| *known.name == *name);
+        slot.insert(known.unwrap_or_else(|| Box::new(HeaderName::of(name))))
+    }
 }
 
 /// What becomes of the bytes of a header's name in its environ key; 0: such a header is not passed on.
@@ -46,16 +114,12 @@ pub struct Withheld {
 
 impl Withheld {
     /// Whether it is one of them.
-    pub fn includes(&self, name: &[u8]) -> bool {
-        if !(self.all_but_the_bodys || self.the_bodys || self.conditions) {
-            return false;
+    pub fn includes(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::OfTheBody => self.the_bodys,
+            Kind::Condition => self.all_but_the_bodys || self.conditions,
+            _ => self.all_but_the_bodys,
         }
-        let is_in =
-            |names: &[&str]| names.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
-        if is_in(&OF_THE_BODY) {
-            return self.the_bodys;
-        }
-        self.all_but_the_bodys || self.conditions && is_in(&CONDITIONS)
     }
 }
 
@@ -67,21 +131,12 @@ const OF_THE_BODY: [&str; 3] = ["Content-Length", "Content-Type", "Transfer-Enco
 const CONDITIONS: [&str; 6] =
     ["If-Modified-Since", "If-Unmodified-Since", "If-None-Match", "If-Match", "Range", "If-Range"];
 
-/// Tells of most header names at little cost that none like them has come before.
-#[derive(Default)]
-pub struct NameFilter([u64; 4]);
+/// Where a name belongs; names that are equal but for case have the same place.
+#[derive(Clone, Copy)]
+pub struct Place(usize);
 
-impl NameFilter {
-    /// Takes notice of a name. Whether it may have come before, in any spelling.
-    pub fn add(&mut self, name: &[u8]) -> bool {
-        let (word, bit) = Self::place(name);
-        let before = self.0[word];
-        self.0[word] |= bit;
-        before & bit != 0
-    }
-
-    /// Names that are equal but for case have the same place.
-    fn place(name: &[u8]) -> (usize, u64) {
+impl Place {
+    pub fn of(name: &[u8]) -> Self {
         // Other bytes than letters change as well, but all of their kind in the same way.
         const LOWER: u64 = 0x2020_2020_2020_2020;
         let letters = match (name.first_chunk(), name.last_chunk()) {
@@ -93,7 +148,21 @@ impl NameFilter {
         // Fibonacci hashing: the high bits of the product depend on all of the others.
         let mixed = (letters | LOWER).wrapping_add(name.len() as u64);
         let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((mixed >> 62) as usize, 1 << (mixed >> 56 & 63))
+        Place((mixed >> 32) as usize % PLACES)
+    }
+}
+
+/// The places of a request's names.
+#[derive(Default)]
+pub struct Seen([u64; PLACES / 64]);
+
+impl Seen {
+    /// Takes notice of a name by its place. Whether it may have come before, in any spelling.
+    pub fn add(&mut self, place: Place) -> bool {
+        let (word, bit) = (&mut self.0[place.0 / 64], 1 << (place.0 % 64));
+        let before = *word;
+        *word |= bit;
+        before & bit != 0
     }
 }
 
@@ -102,38 +171,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_misses_no_repeated_name() {
-        let mut names = NameFilter::default();
+    fn no_repeated_name_is_missed() {
+        let mut seen = Seen::default();
         for name in ["Host", "X-Forwarded-For", "Dnt", "a", ""] {
-            assert!(!names.add(name.as_bytes()), "{name}");
+            assert!(!seen.add(Place::of(name.as_bytes())), "{name}");
         }
         for name in ["host", "HOST", "x-forwarded-FOR", "DNT", "A", ""] {
-            assert!(names.add(name.as_bytes()), "{name}");
+            assert!(seen.add(Place::of(name.as_bytes())), "{name}");
         }
     }
 
     #[test]
     fn some_headers_are_not_passed_on() {
-        assert!(is_passed(b"X-Y1", false) && is_passed(b"authorization", true));
-        for name in ["proxy", "PROXY-Authorization", "authorization"] {
-            assert!(!is_passed(name.as_bytes(), false), "{name}");
-        }
-    }
-
-    #[test]
-    fn some_names_have_no_key() {
-        for name in ["", "X_Y", "X.Y", "X\u{e9}", "Content-Type_", "X\0"] {
-            assert!(!write_key(name.as_bytes(), &mut Vec::new()), "{name}");
+        let is_passed = |name: &str, pass_authorization| {
+            let key = environ_key(name.as_bytes());
+            let known = HeaderName::of(name.as_bytes());
+            let passed = known.key(pass_authorization, &Withheld::default()).cloned();
+            assert!(passed.is_none() || passed == key.and_then(|key| Key::of(&key)));
+            passed.is_some()
+        };
+        assert!(is_passed("X-Y1", false) && is_passed("authorization", true));
+        for name in ["", "X_Y", "X.Y", "X\u{e9}", "proxy", "PROXY-Authorization", "authorization"] {
+            assert!(!is_passed(name, false), "{name}");
         }
     }
 
     #[test]
     fn keys_are_those_of_cgi() {
-        let key = |name: &str| {
-            let mut out = Vec::new();
-            assert!(write_key(name.as_bytes(), &mut out));
-            String::from_utf8(out).unwrap()
-        };
+        let key = |name: &str| String::from_utf8(environ_key(name.as_bytes()).unwrap()).unwrap();
         assert_eq!(key("x-Forwarded-1"), "HTTP_X_FORWARDED_1");
         assert_eq!(key("Content-type"), "CONTENT_TYPE");
         assert_eq!(key("content-LENGTH"), "CONTENT_LENGTH");
@@ -141,12 +206,29 @@ mod tests {
     }
 
     #[test]
+    fn names_in_one_place_are_told_apart() {
+        let mut names = HeaderNames::default();
+        let long = |last| [&[b'x'; LONG][..], last].concat();
+        for _ in 0..2 {
+            for name in [&b"Host"[..], b"HOST", b"Hose", &long(b"1"), &long(b"2"), &long(b"2")] {
+                let key = Key::of(&environ_key(name).unwrap());
+                // All of them in the same place.
+                let known = names.get(Place(7), name);
+                assert_eq!((&*known.name, &known.key), (name, &key));
+            }
+        }
+        assert_eq!(names.0.iter().flatten().count(), 2);
+    }
+
+    #[test]
     fn headers_are_withheld_by_kind() {
+        let includes = |withheld: &Withheld, name: &[u8]| withheld.includes(Kind::of(name));
         let bodys = Withheld { the_bodys: true, ..Withheld::default() };
-        assert!(bodys.includes(b"content-type") && !bodys.includes(b"Range"));
+        assert!(includes(&bodys, b"content-type") && !includes(&bodys, b"Range"));
         let others = Withheld { all_but_the_bodys: true, ..Withheld::default() };
-        assert!(!others.includes(b"Content-Type") && others.includes(b"Range"));
+        assert!(!includes(&others, b"Content-Type") && includes(&others, b"Range"));
+        assert!(includes(&others, b"Host") && includes(&others, b"X-Y"));
         let conditions = Withheld { conditions: true, ..Withheld::default() };
-        assert!(conditions.includes(b"if-none-match") && !conditions.includes(b"Accept"));
+        assert!(includes(&conditions, b"if-none-match") && !includes(&conditions, b"Accept"));
     }
 }

@@ -1,6 +1,6 @@
 //! What the environ takes from other modules of this nginx, looked up once for a configuration.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
 use nginx_sys::{
@@ -8,6 +8,7 @@ use nginx_sys::{
 };
 use ngx_wsgi_host::clock::now_us;
 
+use super::header_names::HeaderNames;
 use super::request_id::RequestIds;
 use super::tls::Tls;
 use crate::ffi::{bytes, code, pid, random, Conf, ConfigError, Neighbour, Request, Variable};
@@ -33,6 +34,8 @@ type FilterStart = [usize; 3];
 /// Other modules, as far as this nginx has them.
 pub struct Neighbours {
     document_root: Variable,
+    /// The names of headers that have come so far.
+    pub header_names: RefCell<HeaderNames>,
     /// Ours, which a request keeps on its way through nginx.
     pub request_id: Variable,
     /// nginx's, if the configuration refers to it: in a log format, for one.
@@ -64,6 +67,7 @@ impl Neighbours {
         Ok(Neighbours {
             document_root: Variable::find(cf, "document_root")?,
             request_id: Variable::find(cf, super::variables::REQUEST_ID)?,
+            header_names: RefCell::default(),
             nginxs_request_id: None,
             realip: realip.map(with_port).transpose()?,
             tls: Tls::find(cf)?,

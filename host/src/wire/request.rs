@@ -26,9 +26,6 @@ pub const NO_FILE: u8 = 128;
 
 const VERSION: u8 = 1;
 
-/// Where the name is in an entry that has it in full: behind its code and its length.
-const NAME_AT: usize = 3;
-
 /// Environ keys that travel as one byte. The byte is the position plus one; zero says that the
 /// name follows in full.
 pub mod key {
@@ -165,6 +162,27 @@ pub struct RequestEncoder {
     count: u16,
 }
 
+/// The name of an environ entry as it travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(Box<[u8]>);
+
+impl Key {
+    /// `None` for a name that is longer than 65,535 bytes.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let len = u16::try_from(name.len()).ok()?;
+        Some(Key(match key::code(name) {
+            0 => [&full_name(len), name].concat().into(),
+            code => [code].into(),
+        }))
+    }
+}
+
+/// What stands before a name that has no wire byte.
+fn full_name(len: u16) -> [u8; 3] {
+    let [low, high] = len.to_le_bytes();
+    [0, low, high]
+}
+
 /// A place between two entries of a frame in the making.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
@@ -257,15 +275,14 @@ impl RequestEncoder {
     pub fn entry(&mut self, name: &[u8], value: &[u8]) {
         // Inlined with a constant name, the code is constant, too.
         match key::code(name) {
-            0 => {
-                let named = |out: &mut Vec<u8>| {
-                    out.extend_from_slice(name);
-                    true
-                };
-                self.entry_of(named, |out| out.extend_from_slice(value));
-            }
+            0 => self.full(name, value),
             code => self.well_known(code, value),
         }
+    }
+
+    fn full(&mut self, name: &[u8], value: &[u8]) {
+        let Ok(len) = u16::try_from(name.len()) else { return };
+        self.keyed_by(&[&full_name(len), name], |out| out.extend_from_slice(value));
     }
 
     fn well_known(&mut self, code: u8, value: &[u8]) {
@@ -277,29 +294,15 @@ impl RequestEncoder {
         self.out.extend_from_slice(value);
     }
 
-    /// Adds an environ entry whose name and value are appended by these two, under the same limits;
-    /// none where `name` says that there is no name for it.
-    pub fn entry_of(
-        &mut self,
-        name: impl FnOnce(&mut Vec<u8>) -> bool,
-        value: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let start = self.out.len();
-        self.out.extend_from_slice(&[0; NAME_AT]);
-        let is_named = name(&mut self.out);
-        let name = &self.out[start + NAME_AT..];
-        let name_len = u16::try_from(name.len()).ok().filter(|_| is_named);
-        let (Some(name_len), Some(count)) = (name_len, self.count.checked_add(1)) else {
-            return self.out.truncate(start);
-        };
+    /// Adds an environ entry whose value is appended by `value`, under the same limit.
+    pub fn keyed(&mut self, key: &Key, value: impl FnOnce(&mut Vec<u8>)) {
+        self.keyed_by(&[&key.0], value);
+    }
+
+    fn keyed_by(&mut self, key: &[&[u8]], value: impl FnOnce(&mut Vec<u8>)) {
+        let Some(count) = self.count.checked_add(1) else { return };
         self.count = count;
-        match key::code(name) {
-            0 => self.out[start + 1..start + NAME_AT].copy_from_slice(&name_len.to_le_bytes()),
-            code => {
-                self.out.truncate(start);
-                self.out.push(code);
-            }
-        }
+        key.iter().for_each(|part| self.out.extend_from_slice(part));
         let len_at = self.out.len();
         self.out.extend_from_slice(&[0; 4]);
         value(&mut self.out);
@@ -534,13 +537,8 @@ mod tests {
                 (RequestEncoder::new(&Target::default()), RequestEncoder::new(&Target::default()));
             for name in [&name[..], b"HTTP_HOST"] {
                 whole.entry(name, &value.concat());
-                pieces.entry_of(
-                    |out| {
-                        out.extend_from_slice(name);
-                        true
-                    },
-                    |out| value.iter().for_each(|piece| out.extend_from_slice(piece)),
-                );
+                let key = Key::of(name).unwrap();
+                pieces.keyed(&key, |out| value.iter().for_each(|piece| out.extend_from_slice(piece)));
             }
             prop_assert_eq!(pieces.finish().unwrap(), whole.finish().unwrap());
         }
@@ -612,13 +610,8 @@ mod tests {
     fn a_name_that_is_too_long_is_left_out() {
         let (name, mut encoder) = (vec![b'A'; 65_536], RequestEncoder::new(&Target::default()));
         encoder.entry(&name, b"1");
-        for (name, is_named) in [(&name[..], true), (&name[1..], true), (b"X", false)] {
-            let named = |out: &mut Vec<u8>| {
-                out.extend_from_slice(name);
-                is_named
-            };
-            encoder.entry_of(named, |out| out.push(b'1'));
-        }
+        assert_eq!(Key::of(&name), None);
+        encoder.entry(&name[1..], b"1");
         let frame = encoder.finish().unwrap();
         assert_eq!(Request::decode(&frame[HEADER_LEN..]).unwrap().environ().count(), 1);
     }
