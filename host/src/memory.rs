@@ -25,7 +25,9 @@ pub struct Mapping {
     len: NonZeroUsize,
 }
 
-// SAFETY: the mapping is plain memory; its users access it through atomics only.
+// SAFETY: the mapping is plain memory, which others may change at any time. References into it are to
+// atomics only; what is copied in or out is bytes, of which any mixture is valid, and whose order among
+// threads that follow the rules is that of an atomic beside them.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}

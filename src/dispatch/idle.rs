@@ -82,6 +82,10 @@ impl IdlePool {
     /// Keeps a connection whose exchange has ended cleanly. `false`: the caller closes it.
     pub fn keep(&self, incarnation: u32, connection: Connection) -> bool {
         let c = connection.c;
+        if connection.slot.as_ref().is_some_and(Slot::is_unread) {
+            // A GOAWAY frame, for one.
+            return false;
+        }
         connection.slot.iter().for_each(Slot::close);
         // SAFETY: the upstream code hands its connection over to us; see above.
         unsafe {

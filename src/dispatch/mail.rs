@@ -59,7 +59,7 @@ impl Boxes {
     ///
     /// # Safety
     ///
-    /// `c` is an open connection to a host over which nothing has been sent.
+    /// `c` is an open connection to a host, which no exchange is using.
     pub unsafe fn settle(self: &Rc<Self>, c: *mut ngx_connection_t) -> Option<Slot> {
         let number = self.given.get();
         if number == SLOTS {
@@ -188,6 +188,14 @@ impl Slot {
     /// Whether all of the response has been read, which was left here.
     pub fn is_read(&self) -> bool {
         self.read.get().is_some_and(|(at, len)| at == len)
+    }
+
+    /// Whether there is more of a response than has been read.
+    pub fn is_unread(&self) -> bool {
+        match self.read.get() {
+            Some((at, len)) => at < len,
+            None => self.boxes.arrived.get() & self.bit() != 0,
+        }
     }
 
     fn has_arrived(&self) -> bool {

@@ -62,7 +62,8 @@ pub fn write(r: Request, out: *mut ngx_chain_t) -> ngx_int_t {
 unsafe fn settle(c: *mut ngx_connection_t, exchange: &mut Exchange) {
     let Some(open) = NonNull::new(c) else { return };
     if exchange.slot.is_none() {
-        // SAFETY: as the caller guarantees; what has been used before is kept with its slot, if it has one.
+        // What has carried a request before has been kept with its slot, if it has one.
+        // SAFETY: as the caller guarantees.
         let is_new = unsafe { (*c).requests <= 1 };
         let lease = exchange.lease.as_ref().filter(|_| is_new);
         let pool = |lease: &Lease| exchange.dispatcher().idle(exchange.place, lease.process);

@@ -123,7 +123,7 @@ pub unsafe fn send_with(
 ///
 /// # Safety
 ///
-/// `c` is an open connection over a unix stream socket, over which nothing has been sent.
+/// `c` is an open connection over a unix stream socket, and nothing waits to be sent over it.
 pub unsafe fn send_whole(c: *mut ngx_connection_t, bytes: &[u8], fd: BorrowedFd<'_>) -> bool {
     // SAFETY: as the caller guarantees.
     unsafe { attach(c, bytes, fd) == Ok(bytes.len()) }

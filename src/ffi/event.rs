@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use nginx_sys::{
     ngx_add_timer, ngx_cycle_t, ngx_del_timer, ngx_delete_posted_event, ngx_event_actions,
-    ngx_event_t, ngx_int_t, ngx_log_t, ngx_msec_t, ngx_uint_t,
+    ngx_event_process_posted, ngx_event_t, ngx_int_t, ngx_log_t, ngx_msec_t, ngx_posted_events,
+    ngx_uint_t, NGX_POST_EVENTS,
 };
 
 use super::{code, guard};
@@ -123,9 +124,14 @@ unsafe extern "C" fn process_events(
     flags: ngx_uint_t,
 ) -> ngx_int_t {
     let has_more = guard("the event loop", false, || LOOK.get().is_some_and(|look| look()));
-    match WAIT.get() {
-        // SAFETY: nginx's own function, called as nginx does.
-        Some(wait) => unsafe { wait(cycle, if has_more { 0 } else { timer }, flags) },
-        None => code::ERROR,
+    let Some(wait) = WAIT.get() else { return code::ERROR };
+    // SAFETY: nginx's own functions, called as nginx does.
+    unsafe {
+        let rc = wait(cycle, if has_more { 0 } else { timer }, flags);
+        if has_more && flags & NGX_POST_EVENTS as ngx_uint_t == 0 {
+            // As if they had come from the kernel: before nginx sees which timers have expired.
+            ngx_event_process_posted(cycle, std::ptr::addr_of_mut!(ngx_posted_events));
+        }
+        rc
     }
 }

@@ -44,8 +44,7 @@ const HEEDED: EpollFlags =
 
 const END: u64 = 0;
 const LISTENER: u64 = 1;
-/// A connection that had mail is gone.
-const GONE: u64 = 2;
+const LOOK: u64 = 2;
 const FIRST_CONNECTION: u64 = 3;
 
 /// What a host is made of.
@@ -104,7 +103,8 @@ pub(super) struct Shared {
     pub turn: Turn,
     pub outbox: Arc<Outbox>,
     ended: EventFd,
-    gone: EventFd,
+    /// Something may have been left that nobody looks at.
+    look: EventFd,
     listener: Option<UnixListener>,
     allowed_uids: Vec<u32>,
     registry: Registry,
@@ -142,7 +142,7 @@ impl Host {
             turn: Turn::new()?,
             outbox: Arc::new(Outbox::new()?),
             ended: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
-            gone: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            look: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             listener,
             allowed_uids: config.allowed_uids,
             registry: Registry::new(FIRST_CONNECTION, config.connections),
@@ -159,7 +159,7 @@ impl Host {
         };
         shared.epoll.add(&shared.ended, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
         let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        shared.epoll.add(&shared.gone, EpollEvent::new(edges, GONE))?;
+        shared.epoll.add(&shared.look, EpollEvent::new(edges, LOOK))?;
         if let Some(listener) = &shared.listener {
             listener.set_nonblocking(true)?;
             shared.epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
@@ -280,7 +280,7 @@ impl Shared {
                 }
                 Some(END) => return Wake::End,
                 Some(LISTENER) => return Wake::Accept,
-                Some(GONE) => self.mail.wake_all(),
+                Some(LOOK) => self.mail.wake_all(),
                 Some(token) => match self.registry.get(token) {
                     Some(connection) => {
                         match mail {
@@ -379,6 +379,19 @@ impl Shared {
         self.epoll.modify(connection, &mut EpollEvent::new(HEEDED, connection.token))
     }
 
+    /// The caller has read a request that the connection's socket had.
+    pub fn answer_for_leader(&self, connection: &Connection) {
+        if connection.slot().is_some_and(|slot| self.mail.uncall(slot)) {
+            self.wake_leader();
+        }
+    }
+
+    /// Has the leader look at all that workers have left.
+    fn wake_leader(&self) {
+        // Cannot fail: the counter is far from its limit.
+        let _ = self.look.write(1);
+    }
+
     /// Ends a connection that the caller owns.
     pub fn close(&self, connection: &Connection) {
         if connection.is_registered() {
@@ -389,9 +402,8 @@ impl Shared {
         let _ = connection.writer().send_gathered(&connection.socket, connection.slot());
         connection.socket.close();
         if connection.slot().is_some() {
-            // Whoever sleeps may have been called on it, and has to look at what came after that. Cannot
-            // fail: the counter is far from its limit.
-            let _ = self.gone.write(1);
+            // Whoever sleeps may have been called on it, and has to look at what came after that.
+            self.wake_leader();
         }
         if self.registry.remove(connection.token) && self.is_draining() {
             self.end();

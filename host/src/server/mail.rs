@@ -11,6 +11,9 @@ use crate::mailbox::{name_of, Mailboxes, Sleep, To, SLOTS};
 /// After so many in a row the leader looks at the sockets.
 const IN_A_ROW: usize = 16;
 
+/// The token of no connection.
+const NOBODY: u64 = u64::MAX;
+
 /// All that workers have left for a host.
 #[derive(Default)]
 pub struct Mail {
@@ -64,7 +67,9 @@ impl Mail {
             return Ok(boxes);
         }
         let shared = Mailboxes::open(fd.as_fd())?.ok_or("this is no memory for that")?;
-        let tokens = [const { AtomicU64::new(0) }; SLOTS];
+        // Whoever had it open before may have been called, and have left without looking.
+        shared.rest(To::Host);
+        let tokens = [const { AtomicU64::new(NOBODY) }; SLOTS];
         let boxes = Arc::new(Boxes { shared, tokens });
         state.known.push((name, Arc::downgrade(&boxes)));
         Ok(boxes)
@@ -79,7 +84,20 @@ impl Mail {
         }
     }
 
-    /// The same for all workers: a connection is gone, and perhaps what has called the host on it.
+    /// A request has been read from the socket of the slot's connection, perhaps before the leader has been
+    /// told of it, who sleeps on then: nobody has called him. Whether he has to be woken, because something
+    /// was left that he was called for.
+    pub fn uncall(&self, slot: &Slot) -> bool {
+        let state = lock(&self.state);
+        if state.awake.iter().any(|boxes| Arc::ptr_eq(boxes, &slot.boxes)) {
+            return false;
+        }
+        slot.boxes.shared.rest(To::Host);
+        slot.boxes.shared.there(To::Host) != 0
+    }
+
+    /// The caller leads, and looks what there is from any worker before it sleeps: a connection is gone, and
+    /// perhaps what has called the host on it.
     pub fn wake_all(&self) {
         let mut state = lock(&self.state);
         state.awake = state.known.iter().filter_map(|(_, boxes)| boxes.upgrade()).collect();
@@ -133,8 +151,7 @@ impl Boxes {
 }
 
 impl Slot {
-    /// From now on the worker may use the slot: epoll tells of what it sends on the connection, and nobody
-    /// reads that before the leader knows of it.
+    /// From now on the worker may use the slot: epoll tells of what it sends on the connection.
     pub fn announce(&self) {
         if !self.announced.swap(true, Ordering::Relaxed) {
             self.boxes.shared.attach(self.number);
@@ -207,5 +224,34 @@ mod tests {
         assert!(mail.next().is_some());
         assert!(mail.rest());
         assert!(workers[0].0.put(To::Host, 0, std::iter::once(&b"late"[..])).is_err());
+    }
+
+    #[test]
+    fn who_reads_what_has_called_the_leader_answers_for_it() {
+        let (mail, (worker, fd)) = (Mail::default(), Mailboxes::create().unwrap());
+        let slot = mail.attach(&fd, 0, 2).unwrap();
+        let leave = || worker.put(To::Host, 1, std::iter::once(&b"request"[..]));
+        let call = || worker.call(To::Host, leave().unwrap_err());
+        call();
+        assert!(!mail.uncall(&slot));
+        assert!(leave().is_err(), "nobody is called any more");
+        call();
+        leave().unwrap();
+        assert!(mail.uncall(&slot), "the leader has to look");
+        mail.wake_all();
+        assert!(!mail.uncall(&slot) && mail.is_there());
+    }
+
+    #[test]
+    fn memory_that_is_opened_again_calls_nobody() {
+        let (mail, (worker, fd)) = (Mail::default(), Mailboxes::create().unwrap());
+        drop(mail.attach(&fd, 0, 2));
+        let leave = || worker.put(To::Host, 1, std::iter::once(&b"request"[..]));
+        worker.call(To::Host, leave().unwrap_err());
+        let slot = mail.attach(&fd, 2, 3).unwrap();
+        assert!(leave().is_err());
+        mail.wake(&slot);
+        leave().unwrap();
+        assert_eq!(mail.next(), Some(NOBODY));
     }
 }

@@ -106,6 +106,9 @@ impl Worker<'_> {
             return self.buffer.read_mail(slot);
         }
         let next = self.buffer.read(&connection.socket)?;
+        if next == Next::Request {
+            self.shared.answer_for_leader(connection);
+        }
         let Next::Mailbox(number) = next else { return Ok(next) };
         // Without a descriptor this process has as many open as it may.
         if let Some(memory) = self.buffer.take_descriptor() {
