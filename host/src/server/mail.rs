@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::lock::lock;
@@ -33,6 +33,8 @@ struct Boxes {
     shared: Mailboxes,
     /// Whose the slots are.
     tokens: [AtomicU64; SLOTS],
+    /// The slot whose turn is next.
+    turn: AtomicU32,
 }
 
 /// A connection's place there.
@@ -70,7 +72,7 @@ impl Mail {
         // Whoever had it open before may have been called, and have left without looking.
         shared.rest(To::Host);
         let tokens = [const { AtomicU64::new(NOBODY) }; SLOTS];
-        let boxes = Arc::new(Boxes { shared, tokens });
+        let boxes = Arc::new(Boxes { shared, tokens, turn: AtomicU32::new(0) });
         state.known.push((name, Arc::downgrade(&boxes)));
         Ok(boxes)
     }
@@ -144,8 +146,13 @@ impl Mail {
 
 impl Boxes {
     fn next(&self) -> Option<u64> {
-        let there = self.shared.there(To::Host);
-        let number = (there != 0).then(|| there.trailing_zeros() as usize)?;
+        let (there, turn) = (self.shared.there(To::Host), self.turn.load(Ordering::Relaxed));
+        if there == 0 {
+            return None;
+        }
+        // Nobody waits while others have their turn twice.
+        let number = (there.rotate_right(turn).trailing_zeros() + turn) as usize % SLOTS;
+        self.turn.store((number + 1) as u32, Ordering::Relaxed);
         self.shared.take(To::Host, number).then(|| self.tokens[number].load(Ordering::Relaxed))
     }
 }
@@ -224,6 +231,20 @@ mod tests {
         assert!(mail.next().is_some());
         assert!(mail.rest());
         assert!(workers[0].0.put(To::Host, 0, std::iter::once(&b"late"[..])).is_err());
+    }
+
+    #[test]
+    fn a_slot_that_is_filled_again_and_again_does_not_keep_others_waiting() {
+        let (mail, (worker, fd)) = (Mail::default(), Mailboxes::create().unwrap());
+        let slots = [3, 9, 31].map(|number| mail.attach(&fd, number, number as u64).unwrap());
+        mail.wake(&slots[0]);
+        let put = |number| worker.put(To::Host, number, std::iter::once(&b"request"[..])).unwrap();
+        [3, 9, 31].into_iter().for_each(put);
+        for expected in [3, 9, 31, 3, 9, 31] {
+            let token = mail.next();
+            assert_eq!(token, Some(expected));
+            put(expected as usize);
+        }
     }
 
     #[test]
