@@ -262,8 +262,9 @@ impl Script<'_> {
         if !look.changes {
             return Ok(Decision::Use);
         }
-        let found = found.map_or_else(|| modified(self.path), Ok);
-        let unchanged = found.is_ok_and(|modified| modified == loaded);
+        // nginx may have looked before somebody else loaded a newer one.
+        let unchanged =
+            found == Some(loaded) || modified(self.path).is_ok_and(|modified| modified == loaded);
         if !unchanged || look.asks && self.wants_reload(namespace)? {
             return Ok(Decision::Reload);
         }
