@@ -34,9 +34,17 @@ APP = """
             while not os.path.exists(os.path.join(os.path.dirname(__file__), 'go')):
                 time.sleep(0.01)
             running -= 1
+        if path == '/later':
+            return later(start_response)
         length = len(BODY) + (1 if path == '/short' else 0)
         start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(length))])
         return [BODY]
+
+    def later(start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain'), ('Content-Length', str(len(BODY)))])
+        yield BODY
+        while not os.path.exists(os.path.join(os.path.dirname(__file__), 'go')):
+            time.sleep(0.01)
 """
 
 
@@ -68,6 +76,17 @@ def rest(client, start):
         while part := client.recv(MIB):
             parts.append(part)
     return parse(b"".join(parts))
+
+
+@pytest.mark.parametrize("group", [EMBEDDED, "process-group=app"], ids=["embedded", "daemon"])
+def test_a_client_has_all_before_the_application_is_done(nginx, group):
+    serve(nginx, group, 32 * MIB)
+    with socket.create_connection(("127.0.0.1", nginx.port), timeout=30) as client:
+        client.sendall(b"GET /later HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        received = b""
+        while len(received) < 32 * MIB:
+            received += client.recv(MIB)
+        (nginx.dir / "go").touch()
 
 
 def test_a_slow_client_holds_up_neither_thread_nor_disk(nginx):

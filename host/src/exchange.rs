@@ -116,14 +116,13 @@ pub trait Exchange: Send + Sync {
     }
 
     /// Hands over the block that is the whole body: nginx reads it where it is. Comes right after
-    /// [`Self::respond`]. A `last` one leaves with the end of the exchange, and this never waits; else it
-    /// leaves at once.
+    /// [`Self::respond`], leaves with the end of the exchange, and never waits.
     ///
     /// # Errors
     ///
     /// [`Disconnected`] as for [`Self::send`], and where memory is not taken.
-    fn lend(&self, block: Lent, last: bool) -> Result<(), Disconnected> {
-        let _ = (block, last);
+    fn lend(&self, block: Lent) -> Result<(), Disconnected> {
+        let _ = block;
         Err(Disconnected)
     }
 

@@ -277,10 +277,13 @@ impl Exchange for Served {
         self.connection.lends && self.takes_files && !self.head_only
     }
 
-    fn lend(&self, block: Lent, last: bool) -> Result<(), Disconnected> {
+    fn lend(&self, block: Lent) -> Result<(), Disconnected> {
         self.stir();
         self.sent.fetch_add(block.bytes().len() as u64, Ordering::Relaxed);
-        self.send_frames(|writer| writer.lend(&self.connection.socket, block, last))
+        self.write(|writer| {
+            writer.lend(block);
+            Ok(())
+        })?
     }
 
     fn log(&self, level: Level, line: &[u8]) {

@@ -95,16 +95,12 @@ impl Writer {
         self.descriptor = Some(fd);
     }
 
-    /// Hands over the block that is the response's body; a `last` one leaves with END.
-    pub fn lend(&mut self, socket: &Socket, block: Lent, last: bool) -> Result<(), Errno> {
+    /// Queues the block that is the response's body; END follows at once, with which nginx sends all of it.
+    pub fn lend(&mut self, block: Lent) {
         let deposit = Deposit::new(block);
         self.queued.extend_from_slice(&Header::new(Kind::Lent, 0, 8).encode());
         self.queued.extend_from_slice(&deposit.key().to_le_bytes());
         self.deposit = Some(deposit);
-        if last {
-            return Ok(());
-        }
-        self.flush(socket, &[])
     }
 
     /// Whether a block can wait for others.
@@ -239,6 +235,7 @@ impl Writer {
         if outcome == Outcome::Failed {
             self.queued.clear();
             self.descriptor = None;
+            self.deposit = None;
         }
         self.queued.extend_from_slice(&Header::new(Kind::End, 0, 1).encode());
         self.queued.push(outcome as u8);

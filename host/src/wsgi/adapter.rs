@@ -300,13 +300,11 @@ impl Call<'_> {
             return Err(self.py.raise(Kind::Type, &message));
         };
         match (block.is_empty(), last) {
-            (false, _) => {
-                let home = &self.interpreter.returned;
-                match self.output.lend(self.py, item, home, last)? {
-                    Some(sent) => Ok(sent),
-                    None => self.output.send(self.py, block, last),
-                }
+            (false, true) => {
+                let lent = self.output.lend(self.py, item, &self.interpreter.returned)?;
+                lent.map_or_else(|| self.output.send(self.py, block, last), Ok)
             }
+            (false, false) => self.output.send(self.py, block, last),
             (true, true) => self.output.commit(self.py),
             (true, false) => Ok(Sent::Yes),
         }

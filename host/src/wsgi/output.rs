@@ -184,15 +184,10 @@ impl Output {
         Ok(self.sent())
     }
 
-    /// Has nginx read a block where it is, if it can and the block is the whole body; `None`: it is to be
-    /// sent. `home` is the interpreter's; `last` as for [`Self::send`].
-    pub fn lend(
-        &self,
-        py: Py,
-        item: &Object,
-        home: &Arc<Returned>,
-        last: bool,
-    ) -> PyResult<Option<Sent>> {
+    /// Has nginx read the only block of a body where it is, if it can; `None`: it is to be sent. The end
+    /// follows at once: without it, nginx's pipe does not go on with what a client's socket had no room
+    /// for. `home` is the interpreter's.
+    pub fn lend(&self, py: Py, item: &Object, home: &Arc<Returned>) -> PyResult<Option<Sent>> {
         let len = item.as_bytes().map_or(0, <[u8]>::len);
         let exchange = self.scope.exchange();
         if len < LENT_FROM || self.is_committed() || !exchange.takes_memory() {
@@ -200,8 +195,8 @@ impl Output {
         }
         let len = match self.length(py)? {
             Some(length) if length <= len as u64 => length as usize,
-            None if last => len,
-            _ => return Ok(None),
+            Some(_) => return Ok(None),
+            None => len,
         };
         if len < LENT_FROM || self.commit(py)? == Sent::ClientGone || self.state().bodiless {
             return Ok(None);
@@ -210,10 +205,7 @@ impl Output {
         let lent = self.admit(block.bytes().len());
         let meter = &self.scope.output;
         meter.add_bytes(lent);
-        let gone = match last {
-            true => meter.call(|| exchange.lend(block, last).is_err()),
-            false => py.detach(|| meter.call(|| exchange.lend(block, last).is_err())),
-        };
+        let gone = meter.call(|| exchange.lend(block).is_err());
         self.state().lost |= gone;
         Ok(Some(self.sent()))
     }
