@@ -10,7 +10,7 @@
 //! to what nobody reads. In a slot there is room for one message each way: a whole request, or a whole
 //! response, and nothing that belongs to it goes over the socket.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use nix::errno::Errno;
@@ -101,7 +101,7 @@ impl Mailboxes {
         let sealed = fcntl(fd, FcntlArg::F_GET_SEALS).is_ok_and(|seals| {
             SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK)
         });
-        if !sealed || identity(fd).map_or(0, |it| it.2) < BYTES as i64 {
+        if !sealed || fstat(fd).map_or(0, |stat| stat.st_size) < BYTES as i64 {
             return Ok(None);
         }
         Ok(Some(Mailboxes { memory: Mapping::open(fd, BYTES)? }))
@@ -218,24 +218,19 @@ fn bit(slot: usize) -> u32 {
     1 << (slot % SLOTS)
 }
 
-/// Device, inode and size of a file.
-fn identity(fd: BorrowedFd<'_>) -> Result<(u64, u64, i64), Errno> {
-    let stat = fstat(fd)?;
-    Ok((stat.st_dev, stat.st_ino, stat.st_size))
-}
-
 /// Which memory a descriptor is for: the same one has the same name as long as it is open anywhere.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub fn name_of(fd: &OwnedFd) -> Result<(u64, u64), Errno> {
-    identity(fd.as_fd()).map(|(device, inode, _)| (device, inode))
+    fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     fn put(boxes: &Mailboxes, to: To, slot: usize, message: &[u8]) -> Result<(), Sleep> {
         boxes.put(to, slot, std::iter::once(message))

@@ -90,16 +90,14 @@ impl Boxes {
     /// Has nginx read what has arrived. Whether there was anything.
     fn look(&self) -> bool {
         let (there, before) = (self.shared.there(To::Worker), self.arrived.get());
-        for number in (0..SLOTS).filter(|number| there & 1 << number != 0) {
+        for number in (0..SLOTS).filter(|number| there & bit(*number) != 0) {
             if !self.shared.take(To::Worker, number) {
                 continue;
             }
             // Nobody waits: the client has gone. And there is one response to a request.
-            let Some(c) = self.waiting[number].get() else { continue };
-            self.arrived.set(self.arrived.get() | 1 << number);
-            if before & 1 << number != 0 {
-                continue;
-            }
+            let waiting = self.waiting[number].get().filter(|_| before & bit(number) == 0);
+            let Some(c) = waiting else { continue };
+            self.arrived.set(self.arrived.get() | bit(number));
             // SAFETY: it waits, so it is open; closing it takes the event out again.
             unsafe {
                 let read = (*c.as_ptr()).read;
@@ -120,18 +118,14 @@ pub fn listen() {
 
 /// The event loop is about to wait. Whether it must not, because there is something to do.
 fn look() -> bool {
+    // In all of them, also when there is something in the first.
+    let look_at = |awake: &[Rc<Boxes>]| awake.iter().fold(false, |there, it| it.look() | there);
     AWAKE.with_borrow_mut(|awake| {
-        let mut there = false;
-        for boxes in awake.iter() {
-            there |= boxes.look();
-        }
-        if there {
+        if look_at(awake) {
             return true;
         }
         awake.iter().for_each(|boxes| boxes.shared.rest(To::Worker));
-        for boxes in awake.iter() {
-            there |= boxes.look();
-        }
+        let there = look_at(awake);
         if there {
             awake.iter().for_each(|boxes| boxes.shared.wake(To::Worker));
         } else {
@@ -145,7 +139,7 @@ impl Slot {
     /// The connection's next exchange begins: its response is expected here as well.
     pub fn expect(&self, c: NonNull<ngx_connection_t>) {
         self.read.set(None);
-        self.boxes.arrived.set(self.boxes.arrived.get() & !self.bit());
+        self.boxes.arrived.set(self.boxes.arrived.get() & !bit(self.number));
         self.boxes.waiting[self.number].set(Some(c));
         self.boxes.wake();
     }
@@ -194,26 +188,26 @@ impl Slot {
     pub fn is_unread(&self) -> bool {
         match self.read.get() {
             Some((at, len)) => at < len,
-            None => self.boxes.arrived.get() & self.bit() != 0,
+            None => self.boxes.arrived.get() & bit(self.number) != 0,
         }
     }
 
     fn has_arrived(&self) -> bool {
         let arrived = &self.boxes.arrived;
         if self.boxes.shared.take(To::Worker, self.number) {
-            arrived.set(arrived.get() | self.bit());
+            arrived.set(arrived.get() | bit(self.number));
         }
-        arrived.get() & self.bit() != 0
-    }
-
-    fn bit(&self) -> u32 {
-        1 << self.number
+        arrived.get() & bit(self.number) != 0
     }
 
     /// Nothing is expected any more.
     pub fn close(&self) {
         self.boxes.waiting[self.number].set(None);
     }
+}
+
+fn bit(number: usize) -> u32 {
+    1 << number
 }
 
 impl Drop for Slot {

@@ -34,16 +34,18 @@ pub struct Served {
 }
 
 impl Served {
-    /// Begins an exchange whose response the connection's writer has begun; `line` is method and URI, `rest` what was read behind the REQUEST frame, with
-    /// the descriptor that has come with it.
+    /// Begins an exchange, whose response may be left in memory or not (`by_mail`); `line` is method and
+    /// URI, `rest` what was read behind the REQUEST frame, with the descriptor that has come with it.
     pub fn begin(
         connection: &Arc<Connection>,
         request: &Request<'_>,
         line: &[u8],
         rest: (&[u8], Option<OwnedFd>),
+        by_mail: bool,
         outbox: &Arc<Outbox>,
         stirs: Option<Arc<Activity>>,
     ) -> Arc<Self> {
+        connection.writer().begin(by_mail);
         connection.body().begin(request.flags & NO_BODY == 0, rest.0, rest.1);
         Arc::new(Served {
             connection: Arc::clone(connection),

@@ -129,12 +129,11 @@ impl Worker<'_> {
         let quiet = request.flags & QUIET != 0;
         let stirs = (shared.stirs && !quiet).then(|| Arc::clone(&shared.activity));
         let rest = (rest, descriptor);
-        connection.writer().begin(by_mail);
-        let served = Served::begin(connection, &request, &self.line, rest, &shared.outbox, stirs);
+        let (line, outbox) = (&self.line[..], &shared.outbox);
+        let served = Served::begin(connection, &request, line, rest, by_mail, outbox, stirs);
         let hushed = connection.body().is_to_come(&connection.socket) && shared.hush(connection);
         shared.activity.begin(self.index, quiet);
-        let (line, script) = (&self.line[..], request.script);
-        let (request_id, now_us) = (request.id, clock::now_us());
+        let (script, request_id, now_us) = (request.script, request.id, clock::now_us());
         let taken = Taken { request: request_id, now_us, line, script, client, host };
         shared.reports.take_up(shared.process, self.index, &taken);
         let exchange: Arc<dyn Exchange> = Arc::clone(&served) as _;
